@@ -1,0 +1,40 @@
+# Everything runs in .venv; `make install` makes it and does nothing when it is current.
+
+PYTHON ?= python3
+VENV := .venv
+INSTALLED := $(VENV)/.installed
+
+.PHONY: help install demo test check bench clean
+
+help:
+	@echo "make install  a .venv with everything, from the versions in constraints.txt"
+	@echo "make demo     train on a real MRI scan until it has converged, and watch"
+	@echo "make test     all tests that need no root"
+	@echo "make check    ruff, mypy --strict, import-linter"
+	@echo "make bench    the figures of docs/performance.md, as ratios taken in one run"
+
+install: $(INSTALLED)
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit("trainerd needs Python 3.11 or newer: make install PYTHON=python3.11") if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,demo]'
+	touch $@
+
+demo: install
+	$(VENV)/bin/python -m demo.run
+
+test: install
+	$(VENV)/bin/python -m pytest
+
+check: install
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+
+bench: install
+	$(VENV)/bin/python -m benchmarks
+
+clean:
+	rm -rf $(VENV) .demo

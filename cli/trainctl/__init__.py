@@ -1,0 +1,1 @@
+"""trainctl: the thin client of trainerd. Importing it loads nothing else."""

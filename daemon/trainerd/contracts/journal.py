@@ -1,0 +1,76 @@
+"""The journal of a run (events.jsonl): what happened in it. State is folded from it, so its events are a contract.
+
+One writer at a time: the supervisor until hand-over, the trainer while it lives, the worker host after it has reaped.
+Every line carries `time`, `event` and `attempt` (0 before the first start).
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from trainerd.contracts.json_lines import JsonLinesWriter
+
+
+class Event(StrEnum):
+    """What a journal line may be, with the fields that it carries beside time, event and attempt.
+
+    ADMITTED (supervisor): run, name, owner, command, priority, submitted_at.
+    STARTED (trainer): pid, hostname, versions {torch, numpy, python}, device, threads, steps_per_epoch, max_epochs,
+        train_samples, val_samples, parameters, monitor {name, mode} or null, patience or null.
+    RESUMED (trainer, after STARTED): step, epoch, checkpoint (directory name), differences [str].
+    FIRST_STEP (trainer): step: the first update of this attempt is done.
+    EPOCH (trainer, one per finished epoch): epoch, step, train_loss, val_loss or null, metrics {name: value}, seconds,
+        best {value, epoch, step} or null, epochs_since_best or null.
+    CHECKPOINT (trainer): step, epoch, path (directory name), bytes, kind (periodic, best, pinned, last), seconds.
+    CHECKPOINT_SKIPPED (trainer): path, why: it did not verify and was kept aside.
+    REPLAY_DIFFERED (trainer): step, split, key, was, now: a replayed step did not repeat its value.
+    ASKED (trainer): order (stop, stop_without_checkpoint, pause, interrupt, checkpoint), step.
+    FINISHING (trainer, its last word): state, reason, step, epoch, error or null, monitor {name, mode, best,
+        best_epoch, best_step, last} or null, model {path, step, epoch} or null.
+    ENDED (worker host or foreground; supervisor if no trainer ever ran): state, reason, exit_code or null, signal or
+        null, error or null, step, epoch.
+    RETRYING (supervisor): delay_seconds, failures.
+    WARNING (anyone who writes): message.
+    """
+
+    ADMITTED = "admitted"
+    STARTED = "started"
+    RESUMED = "resumed"
+    FIRST_STEP = "first_step"
+    EPOCH = "epoch"
+    CHECKPOINT = "checkpoint"
+    CHECKPOINT_SKIPPED = "checkpoint_skipped"
+    REPLAY_DIFFERED = "replay_differed"
+    ASKED = "asked"
+    PAUSED = "paused"
+    STOPPED = "stopped"
+    FINISHING = "finishing"
+    ENDED = "ended"
+    RETRYING = "retrying"
+    WARNING = "warning"
+
+
+def now() -> str:
+    """The wall clock as ISO 8601 with microseconds and zone: for people, never for decisions."""
+    return datetime.now(UTC).isoformat(timespec="microseconds")
+
+
+class Journal:
+    """Appends events to a run's events.jsonl in the name of one attempt."""
+
+    def __init__(self, path: Path, attempt: int) -> None:
+        self._lines = JsonLinesWriter(path)
+        self._attempt = attempt
+
+    def record(self, event: Event, **fields: Any) -> None:
+        """Append one event, in the page cache when this returns (it survives the process, not a power cut)."""
+        self._lines.append({"time": now(), "event": str(event), "attempt": self._attempt, **fields})
+
+    def sync(self) -> None:
+        self._lines.sync()
+
+    def close(self) -> None:
+        self._lines.close()

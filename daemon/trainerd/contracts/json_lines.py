@@ -1,0 +1,111 @@
+"""Append-only files of JSON lines: one writer at a time, readers that follow while they grow.
+
+A line counts once its newline is there. A torn last line (the writer died in mid-write) is cut by the next writer and
+passed over by readers; it is never repaired and never repeated.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+_TAIL_BLOCK = 1 << 16
+
+
+class JsonLinesWriter:
+    """The one writer of a file. Each `append` is one write(2): readers see whole lines or a torn last one.
+
+    Raises OSError where the file cannot be opened or written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        os.ftruncate(self._fd, end_of_last_line(self._fd))
+
+    def append(self, *records: dict[str, Any]) -> None:
+        if records:
+            write_all(self._fd, "".join(encode_line(record) for record in records).encode())
+
+    def sync(self) -> None:
+        os.fdatasync(self._fd)
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+
+def encode_line(record: dict[str, Any]) -> str:
+    return json.dumps(record, separators=(", ", ": "), allow_nan=True) + "\n"
+
+
+def write_all(fd: int, data: bytes) -> None:
+    """Write all of `data`, continuing after short writes."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+def end_of_last_line(fd: int) -> int:
+    """Byte offset just behind the last newline; 0 where there is none."""
+    position = os.fstat(fd).st_size
+    while position > 0:
+        start = max(0, position - _TAIL_BLOCK)
+        newline = os.pread(fd, position - start, start).rfind(b"\n")
+        if newline >= 0:
+            return start + newline + 1
+        position = start
+    return 0
+
+
+def read_lines(path: Path, offset: int = 0, limit_bytes: int = 1 << 22) -> tuple[list[dict[str, Any]], int]:
+    """The whole lines from byte `offset` on, and the offset behind the last of them.
+
+    Reads about `limit_bytes` at most (more where one line is longer): call again until the offset stands still. A file
+    that does not exist reads as empty. Raises ValueError naming file and offset where a whole line is not JSON.
+    """
+    try:
+        with open(path, "rb") as file:
+            file.seek(offset)
+            data = file.read(limit_bytes)
+            if b"\n" not in data:
+                data += file.readline()
+    except FileNotFoundError:
+        return [], offset
+    end = data.rfind(b"\n") + 1
+    return list(_decode(data[:end].splitlines(), path, offset)), offset + end
+
+
+def _decode(lines: Iterable[bytes], path: Path, offset: int) -> Iterable[dict[str, Any]]:
+    for line in lines:
+        try:
+            yield json.loads(line)
+        except ValueError as error:
+            raise ValueError(f"{path}: the line at byte {offset} is not JSON: {error}") from error
+        offset += len(line) + 1
+
+
+def read_lines_backwards(path: Path) -> Iterator[tuple[dict[str, Any], int]]:
+    """The whole lines of a file, last one first, each with the byte offset behind it. A missing file reads as empty.
+
+    Reads blocks from the end, so finding something recent is cheap however long the file is.
+    """
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        position = end = end_of_last_line(fd)
+        carried = b""
+        while position > 0:
+            start = max(0, position - _TAIL_BLOCK)
+            lines = (os.pread(fd, position - start, start) + carried).splitlines(keepends=True)
+            carried = lines.pop(0) if start else b""  # may be the rest of a line that begins before `start`
+            for line in reversed(lines):
+                yield json.loads(line), end
+                end -= len(line)
+            position = start
+    finally:
+        os.close(fd)

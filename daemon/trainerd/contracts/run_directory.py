@@ -1,0 +1,65 @@
+"""The names of the files in a run's directory, and nothing else: who writes each stands in docs/architecture.md."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class RunDirectory:
+    """Paths below runs/<id>/ (or ./runs/NAME-N of a foreground run)."""
+
+    path: Path
+
+    @property
+    def spec(self) -> Path:
+        return self.path / "spec.yaml"
+
+    @property
+    def orders_page(self) -> Path:
+        return self.path / "orders.page"
+
+    @property
+    def pulse_page(self) -> Path:
+        return self.path / "pulse.page"
+
+    @property
+    def events(self) -> Path:
+        return self.path / "events.jsonl"
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    @property
+    def tensorboard(self) -> Path:
+        return self.path / "tensorboard"
+
+    @property
+    def log(self) -> Path:
+        return self.path / "log"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def model(self) -> Path:
+        """The product, there once the run has completed."""
+        return self.path / "model.safetensors"
+
+    @property
+    def outcome(self) -> Path:
+        return self.path / "outcome.json"
+
+    @property
+    def lock(self) -> Path:
+        """Held (lockf) by the trainer while it lives."""
+        return self.path / "trainer.lock"
+
+    def stacks(self, attempt: int) -> Path:
+        return self.path / f"stacks-{attempt}.txt"
+
+    def checkpoint(self, step: int) -> Path:
+        return self.checkpoints / f"step-{step:09d}"
