@@ -1,0 +1,147 @@
+"""How a directory of files becomes a checkpoint: all of it, durably, or nothing.
+
+Write into a temporary directory, fsync every file, write the manifest, fsync it, rename, fsync the parent. With a power
+cut right after the save, leaving out the fsyncs lost or tore every trial, leaving out the parent's lost half of them.
+A file whose fsync failed is thrown away and never fsynced again: the kernel may have dropped its pages (fsync(2)).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import xxhash
+
+MANIFEST = "manifest.json"
+MANIFEST_FORMAT = 1
+TEMPORARY_PREFIX = "tmp-"
+REMOVING_PREFIX = "removing-"
+_BLOCK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    """What the manifest promises of one file."""
+
+    bytes: int
+    xxh3: str  # 128 bits, hexadecimal
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The last file of a checkpoint to be written, and the only proof that the others are whole."""
+
+    run: str  # name of the run's directory
+    attempt: int
+    step: int
+    epoch: int  # epochs finished
+    committed_at: str  # ISO 8601
+    periodic: bool
+    pinned: bool
+    files: dict[str, FileEntry]
+    format: int = MANIFEST_FORMAT
+
+    @property
+    def total_bytes(self) -> int:
+        return sum(entry.bytes for entry in self.files.values())
+
+    def encode(self) -> bytes:
+        return json.dumps(asdict(self), indent=1).encode()
+
+    @classmethod
+    def decode(cls, text: bytes) -> Manifest:
+        """Raises ValueError where it is not a manifest that this version can read."""
+        try:
+            document: dict[str, Any] = json.loads(text)
+            if document["format"] != MANIFEST_FORMAT:
+                raise ValueError(f"manifest format {document['format']}, this version reads {MANIFEST_FORMAT}")
+            files = {name: FileEntry(**entry) for name, entry in document.pop("files").items()}
+            return cls(files=files, **document)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"not a manifest: {error}") from error
+
+
+def commit_directory(final: Path, files: Mapping[str, memoryview | bytes], manifest: Manifest) -> Manifest:
+    """Publish `files` as the directory `final`; returns the manifest with every file's size and checksum filled in.
+
+    When this returns the checkpoint survives a power cut. Raises OSError after removing what it wrote: `final` is then
+    as it was before.
+    """
+    temporary = final.with_name(TEMPORARY_PREFIX + final.name)
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    try:
+        entries = {name: write_durably(temporary / name, content) for name, content in files.items()}
+        complete = Manifest(**{**vars(manifest), "files": entries})
+        write_durably(temporary / MANIFEST, complete.encode())
+        sync_directory(temporary)
+        os.rename(temporary, final)
+        sync_directory(final.parent)
+    except OSError:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    return complete
+
+
+def write_durably(path: Path, content: memoryview | bytes) -> FileEntry:
+    """Write a new file in blocks, its checksum on the way, and fsync it."""
+    digest = xxhash.xxh3_128()
+    view = memoryview(content)
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+    try:
+        offset = 0
+        while offset < len(view):
+            block = view[offset : offset + _BLOCK_BYTES]
+            digest.update(block)
+            offset += _write_block(fd, block, offset)
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+    return FileEntry(len(view), digest.hexdigest())
+
+
+def _write_block(fd: int, block: memoryview, offset: int) -> int:
+    written = 0
+    while written < len(block):
+        written += os.pwrite(fd, block[written:], offset + written)
+    return written
+
+
+def replace_durably(path: Path, content: memoryview | bytes) -> None:
+    """Put a whole file in the place of `path`, or leave what is there."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.unlink(missing_ok=True)
+    try:
+        write_durably(temporary, content)
+        os.rename(temporary, path)
+        sync_directory(path.parent)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def sync_directory(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def remove_checkpoint(directory: Path) -> None:
+    """Delete a checkpoint so that a half-deleted one is never taken for a damaged one: renamed first, then removed."""
+    doomed = directory.with_name(REMOVING_PREFIX + directory.name)
+    os.rename(directory, doomed)
+    shutil.rmtree(doomed)
+
+
+def remove_leftovers(checkpoints: Path) -> None:
+    """Delete what an interrupted commit or removal left behind."""
+    for entry in checkpoints.iterdir() if checkpoints.is_dir() else ():
+        if entry.name.startswith((TEMPORARY_PREFIX, REMOVING_PREFIX)):
+            shutil.rmtree(entry)

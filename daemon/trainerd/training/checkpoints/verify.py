@@ -1,0 +1,92 @@
+"""Which checkpoint to resume from: the newest one whose manifest verifies. Damaged ones are named and kept aside."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import xxhash
+
+from trainerd.contracts.errors import CorruptCheckpoint
+from trainerd.training.checkpoints.commit import MANIFEST, Manifest
+
+DAMAGED_PREFIX = "damaged-"
+_BLOCK_BYTES = 1 << 20
+
+
+class Damaged(Exception):
+    """A checkpoint does not hold what its manifest promises; the message says in which way."""
+
+
+@dataclass(frozen=True)
+class Verified:
+    """A checkpoint whose every byte has been checked."""
+
+    path: Path
+    manifest: Manifest
+
+
+def verify(path: Path) -> Verified:
+    """Check every file of a checkpoint against its manifest. Raises Damaged."""
+    manifest = read_manifest(path)
+    for name, entry in manifest.files.items():
+        try:
+            size, checksum = _measure(path / name)
+        except OSError as error:
+            raise Damaged(f"{name}: {error.strerror}") from error
+        if size != entry.bytes:
+            raise Damaged(f"{name}: {size} bytes, the manifest says {entry.bytes}")
+        if checksum != entry.xxh3:
+            raise Damaged(f"{name}: its checksum is not the manifest's")
+    return Verified(path, manifest)
+
+
+def read_manifest(path: Path) -> Manifest:
+    """The manifest of a checkpoint, its files unchecked. Raises Damaged."""
+    try:
+        manifest = Manifest.decode((path / MANIFEST).read_bytes())
+    except OSError as error:
+        raise Damaged(f"{MANIFEST}: {error.strerror}") from error
+    except ValueError as error:
+        raise Damaged(f"{MANIFEST}: {error}") from error
+    if path.name != f"step-{manifest.step:09d}":
+        raise Damaged(f"{MANIFEST}: is of step {manifest.step}")
+    return manifest
+
+
+def list_checkpoints(checkpoints: Path) -> list[Path]:
+    """The checkpoint directories, newest step first; verified or not."""
+    names = [entry.name for entry in checkpoints.iterdir()] if checkpoints.is_dir() else []
+    return [checkpoints / name for name in sorted(names, reverse=True) if name.startswith("step-")]
+
+
+def newest_verified(checkpoints: Path, report_damage: Callable[[str, str], None]) -> Verified | None:
+    """The newest checkpoint that verifies; None if there are none at all.
+
+    Damaged ones are renamed to damaged-step-N and reported as (name, why). Raises CorruptCheckpoint if there were
+    checkpoints and none verifies, now or in an earlier attempt.
+    """
+    damage: dict[str, str] = {}
+    for path in list_checkpoints(checkpoints):
+        try:
+            return verify(path)
+        except Damaged as error:
+            damage[path.name] = str(error)
+            os.rename(path, path.with_name(DAMAGED_PREFIX + path.name))
+            report_damage(path.name, str(error))
+    for path in sorted(checkpoints.glob(DAMAGED_PREFIX + "*")):
+        damage.setdefault(path.name.removeprefix(DAMAGED_PREFIX), "set aside before")
+    if damage:
+        raise CorruptCheckpoint(str(checkpoints), damage)
+    return None
+
+
+def _measure(path: Path) -> tuple[int, str]:
+    digest, size = xxhash.xxh3_128(), 0
+    with open(path, "rb") as file:
+        while block := file.read(_BLOCK_BYTES):
+            digest.update(block)
+            size += len(block)
+    return size, digest.hexdigest()

@@ -1,0 +1,49 @@
+"""The device of a run, and the facts about the machine on which the last bits of its results depend."""
+
+from __future__ import annotations
+
+import os
+import platform
+from typing import Any
+
+import numpy
+import torch
+
+from trainerd.contracts.errors import Finding, SpecificationRefused
+
+
+def resolve_device(name: str) -> torch.device:
+    """What `trainer.device` means among the GPUs that this process can see.
+
+    Raises SpecificationRefused for a GPU that is not there.
+    """
+    if name == "cpu":
+        return torch.device("cpu")
+    visible = torch.cuda.device_count()
+    if name == "auto":
+        return torch.device("cuda", 0) if visible else torch.device("cpu")
+    device = torch.device(name)
+    if (device.index or 0) >= visible:
+        found = f"{visible} visible GPU{'s' if visible != 1 else ''}"
+        raise SpecificationRefused([Finding(f"there is no {name} for this run", key="trainer.device", found=found)])
+    return torch.device("cuda", device.index or 0)
+
+
+def apply_determinism(deterministic: bool) -> None:
+    """Allow only deterministic algorithms, or not. Call before the first use of a GPU: cuBLAS reads a setting then."""
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.backends.cudnn.benchmark = False
+    torch.use_deterministic_algorithms(deterministic)
+
+
+def environment_facts(device: torch.device) -> dict[str, Any]:
+    """What a checkpoint records of the machine, in plain JSON: another value may change the last bits of results."""
+    return {
+        "torch": torch.__version__,
+        "numpy": numpy.__version__,
+        "python": platform.python_version(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "threads": torch.get_num_threads(),
+    }

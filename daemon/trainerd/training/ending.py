@@ -1,0 +1,58 @@
+"""How an attempt ends, as its trainer sees it: the last word that it writes into the journal, and its exit code."""
+
+from __future__ import annotations
+
+import errno
+from dataclasses import dataclass
+
+import torch
+
+from trainerd.contracts.errors import CorruptCheckpoint, DataError, Diverged, ExitCode, SpecificationRefused
+from trainerd.contracts.pages import Order
+from trainerd.contracts.states import Reason, State
+
+CRASHED = "crashed"  # not a state of a run: the supervisor decides whether it is retried
+
+
+@dataclass(frozen=True)
+class Ending:
+    """What the trainer says of its end."""
+
+    state: str  # a State, or CRASHED
+    reason: Reason | None  # None: the run goes on later (paused, interrupted)
+    error: str | None = None
+
+    @property
+    def exit_code(self) -> ExitCode:
+        if self.state == State.COMPLETED:
+            return ExitCode.DONE
+        return ExitCode.FAILED if self.state in (State.FAILED, CRASHED) else ExitCode.RESUMABLE
+
+
+FINISHED = Ending(State.COMPLETED, Reason.FINISHED)
+CONVERGED = Ending(State.COMPLETED, Reason.EARLY_STOPPING)
+BY_ORDER = {
+    Order.STOP: Ending(State.STOPPED, Reason.USER_STOP),
+    Order.STOP_WITHOUT_CHECKPOINT: Ending(State.STOPPED, Reason.USER_STOP),
+    Order.PAUSE: Ending(State.PAUSED, None),
+    Order.INTERRUPT: Ending(State.INTERRUPTED, None),
+}
+
+
+def ending_of(error: BaseException) -> Ending:
+    """What an error that ended the attempt means for the run: failed for good, or crashed and perhaps retried."""
+    message = str(error) or type(error).__name__
+    match error:
+        case Diverged():
+            return Ending(State.FAILED, Reason.DIVERGED, message)
+        case DataError():
+            return Ending(State.FAILED, Reason.DATA_ERROR, message)
+        case CorruptCheckpoint():
+            return Ending(State.FAILED, Reason.CORRUPT_CHECKPOINT, message)
+        case SpecificationRefused():
+            return Ending(State.FAILED, Reason.ERROR, message)
+        case torch.OutOfMemoryError() | MemoryError():
+            return Ending(CRASHED, Reason.OUT_OF_MEMORY, message)
+        case OSError(errno=errno.ENOSPC | errno.EDQUOT):
+            return Ending(State.FAILED, Reason.DISK_FULL, message)
+    return Ending(CRASHED, Reason.ERROR, f"{type(error).__name__}: {message}")

@@ -1,0 +1,186 @@
+"""Puts a run together from its directory: its data, its model, and the state of its newest checkpoint."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from trainerd.config import read_spec
+from trainerd.contracts.errors import SpecificationRefused
+from trainerd.contracts.journal import Event, Journal
+from trainerd.contracts.pages import OrdersPage, PulsePage, PulseWriter
+from trainerd.contracts.run_directory import RunDirectory
+from trainerd.contracts.spec import RunSpec
+from trainerd.data import BatchStream, SampleOrder, Source, open_source, split_samples
+from trainerd.training import random_state, training_state
+from trainerd.training.checkpoints.keeper import CheckpointKeeper
+from trainerd.training.checkpoints.snapshot import RunState, load
+from trainerd.training.checkpoints.verify import newest_verified
+from trainerd.training.components import build_loss, build_measures, build_model, import_from
+from trainerd.training.devices import apply_determinism, environment_facts, resolve_device
+from trainerd.training.early_stopping import Standing, Watch
+from trainerd.training.metric_log import Difference, MetricLog
+from trainerd.training.monitors import check_monitor
+from trainerd.training.optimizers import build_optimizer
+from trainerd.training.orders import Orders, SignalOrders
+from trainerd.training.precision import Precision
+from trainerd.training.progress import Progress
+from trainerd.training.run import Run
+from trainerd.training.schedules import build_schedule
+from trainerd.training.tensorboard_log import TensorBoardLog
+from trainerd.training.train_meter import TrainMeter
+from trainerd.training.update import Update
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """What an attempt is given: its place, its number, and its ways in and out."""
+
+    directory: RunDirectory
+    number: int
+    journal: Journal
+    orders: Orders
+    pulse: PulseWriter
+    say: Callable[[str], None]
+
+
+def begin_attempt(
+    directory: RunDirectory, journal: Journal, number: int, settled_order: int, say: Callable[[str], None]
+) -> Attempt:
+    """Open the pages, and obey orders and signals from now on."""
+    orders = Orders(OrdersPage(directory.orders_page), settled_order)
+    SignalOrders(orders)
+    pulse = PulseWriter(PulsePage(directory.pulse_page, writable=True), number)
+    return Attempt(directory, number, journal, orders, pulse, say)
+
+
+def open_run(attempt: Attempt) -> Run:
+    """The run at the step of its newest checkpoint that verifies, or at step 0 if it has none yet.
+
+    Raises SpecificationRefused, DataError, CorruptCheckpoint, OSError, and whatever user code raises.
+    """
+    spec = read_spec(attempt.directory.spec)
+    if findings := check_monitor(spec):
+        raise SpecificationRefused(findings)
+    saved = _load_newest(attempt.directory, attempt.journal)
+    device = _prepare_process(spec, saved)
+    run = _assemble(attempt, spec, device, open_source(spec.data), resume_step=saved.step if saved else 0)
+    attempt.journal.record(Event.STARTED, **_started_fields(run))
+    if saved:
+        _resume(run, saved)
+    return run
+
+
+def _load_newest(directory: RunDirectory, journal: Journal) -> RunState | None:
+    def report(name: str, why: str) -> None:
+        journal.record(Event.CHECKPOINT_SKIPPED, path=name, why=why)
+
+    verified = newest_verified(directory.checkpoints, report)
+    return load(verified) if verified else None
+
+
+def _prepare_process(spec: RunSpec, saved: RunState | None) -> torch.device:
+    """Set what is global to the process: import path, threads, determinism, seeds. The run's device."""
+    if spec.source:
+        import_from(Path(spec.source).parent)
+    threads = training_state.saved_threads(saved) if saved else spec.resources.cpus
+    training_state.set_threads(threads or len(os.sched_getaffinity(0)))
+    apply_determinism(spec.trainer.deterministic)
+    random_state.seed_everything(spec.seed)
+    return resolve_device(spec.trainer.device)
+
+
+def _assemble(attempt: Attempt, spec: RunSpec, device: torch.device, source: Source, resume_step: int) -> Run:
+    directory, journal = attempt.directory, attempt.journal
+    training, validation = _open_streams(spec, source, device)
+    metrics = MetricLog(directory.metrics, resume_step, _reporter(journal))
+    return Run(
+        spec=spec,
+        directory=directory,
+        device=device,
+        update=_build_update(spec, source, device, spec.trainer.max_epochs * _steps_per_epoch(spec, training)),
+        measures=build_measures(spec.metrics),
+        training=training,
+        validation=validation,
+        data_fingerprint=source.fingerprint(),
+        progress=Progress(),
+        meter=TrainMeter(spec.trainer.log_every_steps),
+        watch=Watch.of(spec.early_stopping, spec.monitor) if spec.monitor else None,
+        standing=Standing(),
+        orders=attempt.orders,
+        pulse=attempt.pulse,
+        journal=journal,
+        metrics=metrics,
+        tensorboard=TensorBoardLog(directory.tensorboard, directory.metrics),
+        keeper=CheckpointKeeper(directory, spec.checkpoint, journal, attempt.number, metrics.sync),
+        say=attempt.say,
+    )
+
+
+def _open_streams(spec: RunSpec, source: Source, device: torch.device) -> tuple[BatchStream, BatchStream | None]:
+    """The training batches in the run's shuffled order, and the validation batches in the file's."""
+    training, validation = split_samples(source, spec.data.split)
+    shuffled = SampleOrder(spec.seed, len(training), spec.data.shuffle)
+    stream = BatchStream(source, training, shuffled, spec.data.batch_size, device)
+    if not len(validation):
+        return stream, None
+    in_order = SampleOrder(spec.seed, len(validation), shuffle=False)
+    return stream, BatchStream(source, validation, in_order, spec.data.batch_size, device)
+
+
+def _build_update(spec: RunSpec, source: Source, device: torch.device, total_steps: int) -> Update:
+    model = build_model(spec.model, source.inputs, source.targets).to(device)
+    loss = build_loss(spec.loss)
+    return Update(
+        model=model,
+        loss=loss.to(device) if isinstance(loss, torch.nn.Module) else loss,
+        optimizer=build_optimizer(spec.optimizer, model),
+        schedule=build_schedule(spec.schedule, total_steps, spec.monitor[1] if spec.monitor else "min"),
+        precision=Precision.resolve(spec.trainer.precision, device),
+        grad_clip=spec.trainer.grad_clip,
+    )
+
+
+def _steps_per_epoch(spec: RunSpec, training: BatchStream) -> int:
+    return -(-training.batches_per_epoch // spec.trainer.accumulate)
+
+
+def _reporter(journal: Journal) -> Callable[[Difference], None]:
+    def report(difference: Difference) -> None:
+        journal.record(Event.REPLAY_DIFFERED, **vars(difference))
+
+    return report
+
+
+def _resume(run: Run, saved: RunState) -> None:
+    differences = training_state.restore(run, saved)
+    run.keeper.resume_best(run.standing.best_step)
+    run.pulse.beat(run.progress.step)
+    path = run.directory.checkpoint(saved.step).name
+    run.journal.record(Event.RESUMED, step=saved.step, epoch=saved.epoch, checkpoint=path, differences=differences)
+    run.say(f"going on from {path}" + "".join(f"; {difference}" for difference in differences))
+
+
+def _started_fields(run: Run) -> dict[str, Any]:
+    spec, parameters = run.spec, run.update.model.parameters()
+    environment = environment_facts(run.device)
+    return {
+        "pid": os.getpid(),
+        "hostname": socket.gethostname(),
+        "versions": {name: environment[name] for name in ("torch", "numpy", "python")},
+        "device": str(run.device),
+        "threads": environment["threads"],
+        "steps_per_epoch": _steps_per_epoch(spec, run.training),
+        "max_epochs": spec.trainer.max_epochs,
+        "train_samples": run.training.sample_count,
+        "val_samples": run.validation.sample_count if run.validation else 0,
+        "parameters": sum(parameter.numel() for parameter in parameters),
+        "monitor": dict(zip(("name", "mode"), spec.monitor, strict=True)) if spec.monitor else None,
+        "patience": spec.early_stopping.patience if spec.early_stopping else None,
+    }

@@ -1,0 +1,224 @@
+"""A run while it trains: the things that the loop speaks of, and what each of its words does."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from trainerd.contracts.journal import Event, Journal, now
+from trainerd.contracts.pages import Order, Phase, PulseWriter
+from trainerd.contracts.run_directory import RunDirectory
+from trainerd.contracts.spec import RunSpec
+from trainerd.data.batches import BatchStream
+from trainerd.data.source import Batch
+from trainerd.training import random_state, training_state
+from trainerd.training.checkpoints.keeper import CheckpointKeeper
+from trainerd.training.checkpoints.snapshot import RunState
+from trainerd.training.early_stopping import Standing, Watch
+from trainerd.training.ending import BY_ORDER, CONVERGED, FINISHED, Ending
+from trainerd.training.metric_log import MetricLog
+from trainerd.training.orders import Orders
+from trainerd.training.progress import Progress
+from trainerd.training.tensorboard_log import TensorBoardLog
+from trainerd.training.train_meter import TrainMeter
+from trainerd.training.update import Group, Update
+from trainerd.training.validation import Means
+
+
+@dataclass
+class Run:
+    """One attempt of a run, opened by `open_run`. Its trainer's only thread uses it."""
+
+    spec: RunSpec
+    directory: RunDirectory
+    device: torch.device
+    update: Update
+    measures: dict[str, Callable[..., Tensor]]
+    training: BatchStream
+    validation: BatchStream | None
+    data_fingerprint: str
+    progress: Progress
+    meter: TrainMeter
+    watch: Watch | None  # what decides which weights are best
+    standing: Standing
+    orders: Orders
+    pulse: PulseWriter
+    journal: Journal
+    metrics: MetricLog
+    tensorboard: TensorBoardLog
+    keeper: CheckpointKeeper
+    say: Callable[[str], None]
+    first_step_recorded: bool = False
+    epoch_started: float = field(default_factory=time.perf_counter)
+
+    # The words of the loop, in its order.
+
+    def remaining_epochs(self) -> Iterator[int]:
+        """The numbers of the epochs still to be trained, the running one first. None are left after convergence."""
+        self.pulse.enter(Phase.STEP)
+        while self.progress.epochs_finished < self.spec.trainer.max_epochs and not self.has_converged():
+            self.pulse.set_epoch(self.progress.epoch)
+            self.epoch_started = time.perf_counter()
+            self.update.model.train()
+            yield self.progress.epoch
+
+    def batch_groups(self, epoch: int) -> Iterator[Group]:
+        """The rest of the epoch's batches, `trainer.accumulate` to a group."""
+        batches = self.training.batches(epoch, self.progress.batches_used)
+        accumulate = self.spec.trainer.accumulate
+        if accumulate == 1:
+            return (Group((batch,), batch.samples) for batch in batches)
+        return (Group(group, sum(batch.samples for batch in group)) for group in _grouped(batches, accumulate))
+
+    def count_step(self, group: Group, loss: Tensor, learning_rate: float) -> None:
+        """Note that an update is done: beat, remember its loss, and now and then write the lines that are complete."""
+        progress = self.progress
+        progress.advance(len(group.batches))
+        self.pulse.beat(progress.step)
+        self.meter.add(progress.step, progress.epoch, loss, group.samples, learning_rate)
+        if not self.first_step_recorded:
+            self.first_step_recorded = True
+            self.journal.record(Event.FIRST_STEP, step=progress.step)
+        if self.meter.is_full():
+            self.write_metrics()
+
+    def save_checkpoint_if_due(self) -> None:
+        asked = self.orders.take_checkpoint_order()
+        if asked or self.keeper.is_due(self.progress.step):
+            self.save_checkpoint(periodic=not asked, pinned=bool(asked))
+        if asked:
+            self.journal.record(Event.ASKED, order=asked.order.name.lower(), step=self.progress.step)
+            self.pulse.acknowledge(asked.number)
+
+    def is_asked_to_stop(self) -> bool:
+        """Whether an order has come that ends this attempt: one look at the page."""
+        return self.orders.ending() is not None
+
+    def has_converged(self) -> bool:
+        """Whether early stopping has run out of patience."""
+        return self.watch is not None and self.standing.is_exhausted(self.watch)
+
+    @contextmanager
+    def measuring(self) -> Iterator[Means]:
+        """Evaluation mode without gradients; the random state is afterwards what it was before."""
+        model, before = self.update.model, random_state.capture(self.device)
+        model.eval()
+        try:
+            with torch.no_grad():
+                yield Means(self.update.loss, self.measures, self.update.precision)
+        finally:
+            model.train()
+            random_state.restore(before, self.device)
+
+    def validation_batches(self) -> Iterator[Batch]:
+        """The validation samples in their own order; nothing without a validation split."""
+        return self.validation.batches(epoch=1) if self.validation else iter(())
+
+    def finish_epoch(self, measured: dict[str, float]) -> None:
+        """Note the end of the epoch: lines, the standing of the monitored metric, the best weights so far."""
+        self.write_metrics()
+        epoch, step = self.progress.epoch, self.progress.step
+        train_loss = self.meter.finish_epoch()
+        self.progress.finish_epoch()
+        if measured:
+            self.metrics.write([_validation_line(step, epoch, measured)])
+        monitored = {"train_loss": train_loss, **{f"val_{name}": value for name, value in measured.items()}}
+        value = monitored[self.watch.monitor] if self.watch else None
+        if self.watch and value is not None:
+            self.standing = self.standing.observe(self.watch, epoch, step, value)
+            self.update.schedule.observe(self.standing.last)
+        self._report_epoch(epoch, step, train_loss, measured)
+        if self.watch and self.standing.best_step == step:
+            self.keeper.hold_best(self.state())
+
+    # The endings.
+
+    def finished(self) -> Ending:
+        return self._conclude(CONVERGED if self.has_converged() else FINISHED)
+
+    def converged(self) -> Ending:
+        return self._conclude(CONVERGED)
+
+    def stopped(self) -> Ending:
+        """Obey the order that ends this attempt: with a checkpoint of this very step, unless it says without one."""
+        asked = self.orders.ending()
+        assert asked is not None
+        self.pulse.acknowledge(asked.number)
+        self.journal.record(Event.ASKED, order=asked.order.name.lower(), step=self.progress.step)
+        ending = BY_ORDER[asked.order]
+        if asked.order is Order.STOP_WITHOUT_CHECKPOINT:
+            self.write_metrics()
+            return ending
+        return self._conclude(ending)
+
+    def _conclude(self, ending: Ending) -> Ending:
+        self.pulse.enter(Phase.ENDING)
+        self.save_checkpoint()
+        return ending
+
+    # What the words are made of.
+
+    def save_checkpoint(self, *, periodic: bool = False, pinned: bool = False) -> None:
+        self.pulse.enter(Phase.CHECKPOINT)
+        self.keeper.save(self.state(), periodic=periodic, pinned=pinned)
+        self.pulse.enter(Phase.STEP)
+
+    def write_metrics(self) -> None:
+        """Read the pending losses and write the lines that they complete. Raises Diverged."""
+        self.metrics.write(self.meter.drain())
+        self.tensorboard.catch_up()
+
+    def state(self) -> RunState:
+        """Everything that the next step depends on, after the pending losses have been found finite."""
+        self.write_metrics()
+        return training_state.capture(self)
+
+    def _report_epoch(self, epoch: int, step: int, train_loss: float | None, measured: dict[str, float]) -> None:
+        standing = self.standing
+        best = None
+        if standing.best is not None:
+            best = {"value": standing.best, "epoch": standing.best_epoch, "step": standing.best_step}
+        since_best = standing.epochs_since_best(self.watch) if self.watch else None
+        self.journal.record(
+            Event.EPOCH,
+            epoch=epoch,
+            step=step,
+            train_loss=train_loss,
+            val_loss=measured.get("loss"),
+            metrics={name: value for name, value in measured.items() if name != "loss"},
+            seconds=round(time.perf_counter() - self.epoch_started, 3),
+            best=best,
+            epochs_since_best=since_best,
+        )
+        self.say(_epoch_line(epoch, self.spec.trainer.max_epochs, step, train_loss, measured, best))
+
+
+def _grouped(batches: Iterator[Batch], size: int) -> Iterator[tuple[Batch, ...]]:
+    while group := tuple(itertools.islice(batches, size)):
+        yield group
+
+
+def _validation_line(step: int, epoch: int, measured: dict[str, float]) -> dict[str, Any]:
+    return {"time": now(), "step": step, "epoch": epoch, "split": "val", **measured}
+
+
+def _epoch_line(
+    epoch: int,
+    max_epochs: int,
+    step: int,
+    train_loss: float | None,
+    measured: dict[str, float],
+    best: dict[str, Any] | None,
+) -> str:
+    parts = [f"epoch {epoch}/{max_epochs}", f"step {step}"]
+    parts += [f"train_loss {train_loss:.6g}"] if train_loss is not None else []
+    parts += [f"val_{name} {value:.6g}" for name, value in measured.items()]
+    parts += [f"best {best['value']:.6g} (epoch {best['epoch']})"] if best else []
+    return "  ".join(parts)

@@ -1,0 +1,93 @@
+"""The entry of a trainer: one attempt of a run, from its directory to its last word in the journal.
+
+One of the three places that catch every error: whatever ends the attempt is named in the journal.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from trainerd.contracts.journal import Event, Journal
+from trainerd.contracts.pages import Order
+from trainerd.contracts.run_directory import RunDirectory
+from trainerd.contracts.states import State
+from trainerd.training.ending import Ending, ending_of
+from trainerd.training.loop import train
+from trainerd.training.open_run import begin_attempt, open_run
+from trainerd.training.product import publish_model
+from trainerd.training.run import Run
+
+
+def say_in_log(line: str) -> None:
+    """Write a line to the run's log, where standard output goes."""
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def run_trainer(
+    directory: RunDirectory, *, attempt: int, settled_order: int, say: Callable[[str], None] = say_in_log
+) -> int:
+    """Train attempt `attempt` of the run in `directory` to its end; the exit code of the process.
+
+    0 completed, 75 stopped, paused or interrupted, 1 failed. The directory holds spec.yaml and both pages; the caller
+    holds its lock. Orders up to number `settled_order` are not for this attempt. Installs handlers for SIGTERM and
+    SIGINT.
+    """
+    journal = Journal(directory.events, attempt)
+    run: Run | None = None
+    product = None
+    try:
+        run = open_run(begin_attempt(directory, journal, attempt, settled_order, say))
+        ending = train(run)
+        if _leaves_a_model(ending, run):
+            product = publish_model(run).to_json()
+        run.write_metrics()
+    except BaseException as error:  # noqa: BLE001 - the trainer's entry: every end is named
+        traceback.print_exc()
+        ending = ending_of(error)
+    journal.record(
+        Event.FINISHING,
+        state=ending.state,
+        reason=ending.reason,
+        step=run.progress.step if run else 0,
+        epoch=run.progress.epochs_finished if run else 0,
+        error=ending.error,
+        monitor=_describe_monitor(run) if run else None,
+        model=product,
+    )
+    journal.sync()
+    say(_last_line(ending, run))
+    return ending.exit_code
+
+
+def _leaves_a_model(ending: Ending, run: Run) -> bool:
+    """A completed run leaves its model; one that a person stopped does too, if a checkpoint was asked for."""
+    if ending.state == State.STOPPED:
+        asked = run.orders.ending()
+        return asked is not None and asked.order is not Order.STOP_WITHOUT_CHECKPOINT
+    return ending.state == State.COMPLETED
+
+
+def _describe_monitor(run: Run) -> dict[str, Any] | None:
+    if run.watch is None:
+        return None
+    standing = run.standing
+    last = standing.last if standing.last is not None and math.isfinite(standing.last) else None
+    return {
+        "name": run.watch.monitor,
+        "mode": run.watch.mode,
+        "best": standing.best,
+        "best_epoch": standing.best_epoch,
+        "best_step": standing.best_step,
+        "last": last,
+    }
+
+
+def _last_line(ending: Ending, run: Run | None) -> str:
+    where = f" at step {run.progress.step}" if run else ""
+    why = f" ({ending.reason})" if ending.reason else ""
+    return f"{ending.state}{why}{where}" + (f": {ending.error}" if ending.error else "")

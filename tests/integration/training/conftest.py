@@ -1,0 +1,103 @@
+"""Runs that train in this process: a real run directory, real pages, real files; no daemon."""
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from trainerd.config import compose, spec_to_yaml
+from trainerd.contracts.json_lines import read_lines
+from trainerd.contracts.pages import Order, OrdersPage, PulsePage, create_pages
+from trainerd.contracts.run_directory import RunDirectory
+from trainerd.training.trainer import run_trainer
+
+
+@dataclass
+class TrialRun:
+    """One run directory, and attempts of it."""
+
+    directory: RunDirectory
+    attempt: int = 0
+    orders_given: int = 0
+
+    def train(self) -> int:
+        """Run the next attempt to its end; its exit code."""
+        self.attempt += 1
+        return run_trainer(
+            self.directory, attempt=self.attempt, settled_order=self.orders_given, say=lambda _line: None
+        )
+
+    def train_until(self, step: int, order: Order) -> int:
+        """Run the next attempt, giving `order` as soon as its pulse shows `step`; its exit code."""
+        number = self.orders_given + 1
+        orders = OrdersPage(self.directory.orders_page, writable=True)
+        pulse = PulsePage(self.directory.pulse_page)
+        ended = threading.Event()
+
+        def give_at_step() -> None:
+            while not ended.is_set() and pulse.read().step < step:
+                ended.wait(0.0005)
+            orders.give(order, number)
+
+        watcher = threading.Thread(target=give_at_step)
+        watcher.start()
+        try:
+            return self.train()
+        finally:
+            ended.set()
+            watcher.join()
+            self.orders_given = number
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        return [event for event in read_lines(self.directory.events)[0] if event["event"] == name]
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """All metric lines without what is true of one attempt only."""
+        lines = read_lines(self.directory.metrics)[0]
+        return [
+            {key: value for key, value in line.items() if key not in ("time", "samples_per_second")} for line in lines
+        ]
+
+
+MakeRun = Callable[..., TrialRun]
+
+
+@pytest.fixture(autouse=True)
+def _keep_process_globals() -> Iterator[None]:
+    """Trainers own their process: give signals, threads and determinism back afterwards."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(False)
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture
+def make_run(tmp_path: Path) -> MakeRun:
+    """make_run(yaml, name="run", overrides=()) -> TrialRun, in the test's own folder."""
+    return make_run_in(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def make_shared_run(tmp_path_factory: pytest.TempPathFactory) -> MakeRun:
+    """The same for runs that several tests of a module look at."""
+    return make_run_in(tmp_path_factory.mktemp("shared"))
+
+
+def make_run_in(folder: Path) -> MakeRun:
+    def make(yaml: str, name: str = "run", overrides: tuple[str, ...] = ()) -> TrialRun:
+        directory = RunDirectory(folder / name)
+        directory.path.mkdir()
+        composed = compose(folder / "trial.yaml", yaml, overrides)
+        directory.spec.write_text(spec_to_yaml(composed.spec))
+        create_pages(directory.orders_page, directory.pulse_page)
+        return TrialRun(directory)
+
+    return make

@@ -1,0 +1,128 @@
+"""What a run does beside being exact: it learns, it stops when it should, it ends in the right words."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trainerd.training.checkpoints.verify import list_checkpoints, read_manifest
+
+TINY = """
+name: tiny
+data:
+  kind: synthetic
+  samples: 512
+  inputs: {shape: [16]}
+  targets: {shape: [1]}
+  split: {val: 0.25, seed: 0}
+  batch_size: 32
+model: {name: mlp, args: {hidden: [32, 32]}}
+loss: {name: mse}
+optimizer: {name: adamw, lr: 1e-3}
+trainer: {max_epochs: 12, device: cpu, log_every_steps: 4}
+checkpoint: {every_steps: 10, every_minutes: null, keep_periodic: 2}
+resources: {cpus: 1}
+"""
+
+
+def test_the_loss_falls(make_run: Callable[..., Any]) -> None:
+    run = make_run(TINY)
+    assert run.train() == 0
+    losses = [line["loss"] for line in run.metrics() if line["split"] == "val"]
+    assert losses[-1] < 0.8 * losses[0]
+
+
+def test_a_run_leaves_the_checkpoints_that_it_promised(make_run: Callable[..., Any]) -> None:
+    """12 epochs of 12 steps: the last state, the best one by val_loss, the two newest periodic ones."""
+    run = make_run(TINY)
+    run.train()
+    manifests = [read_manifest(path) for path in list_checkpoints(run.directory.checkpoints)]
+    best_step = run.events("finishing")[-1]["monitor"]["best_step"]
+    assert {manifest.step for manifest in manifests} == {144, 140, 130, best_step}
+    assert [manifest.step for manifest in manifests if manifest.periodic] == [140, 130]
+
+
+def test_early_stopping_ends_the_run_and_restores_the_best_weights(make_run: Callable[..., Any]) -> None:
+    stopping = ("trainer.max_epochs=500", "optimizer.lr=0.02", "early_stopping={patience: 4, min_delta: 0.0}")
+    run = make_run(TINY, overrides=stopping)
+    assert run.train() == 0
+    finishing = run.events("finishing")[-1]
+    assert finishing["reason"] == "early_stopping"
+    assert finishing["epoch"] == finishing["monitor"]["best_epoch"] + 4
+    assert finishing["model"]["step"] == finishing["monitor"]["best_step"]
+    best = run.directory.checkpoint(finishing["monitor"]["best_step"]) / "model.safetensors"
+    assert run.directory.model.read_bytes() == best.read_bytes()
+
+
+def test_a_run_without_validation_trains_to_its_last_epoch(make_run: Callable[..., Any]) -> None:
+    run = make_run(TINY, overrides=("data.split=null", "trainer.max_epochs=2"))
+    assert run.train() == 0
+    assert run.events("finishing")[-1]["monitor"] is None
+    assert all(event["val_loss"] is None for event in run.events("epoch"))
+    assert all(line["split"] == "train" for line in run.metrics())
+
+
+def test_a_loss_that_diverges_ends_the_run_and_is_never_saved(make_run: Callable[..., Any]) -> None:
+    run = make_run(TINY, overrides=("optimizer={name: sgd, lr: 1e20}", "checkpoint.every_steps=1"))
+    assert run.train() == 1
+    finishing = run.events("finishing")[-1]
+    assert (finishing["state"], finishing["reason"]) == ("failed", "diverged")
+    assert "at step" in finishing["error"]
+    for path in list_checkpoints(run.directory.checkpoints):
+        assert "NaN" not in (path / "training.json").read_text()
+
+
+def test_an_error_in_a_users_model_is_named_and_left_to_the_supervisor(
+    make_run: Callable[..., Any], tmp_path: Path
+) -> None:
+    (tmp_path / "broken_nets.py").write_text(
+        "import torch\n"
+        "class Net(torch.nn.Module):\n"
+        "    def __init__(self):\n        super().__init__()\n"
+        "        self.layer = torch.nn.Linear(16, 1)\n        self.calls = 0\n"
+        "    def forward(self, x):\n        self.calls += 1\n"
+        "        if self.calls > 5: raise RuntimeError('the sixth batch')\n        return self.layer(x)\n"
+    )
+    run = make_run(TINY, overrides=("model={target: 'broken_nets:Net'}",))
+    assert run.train() == 1
+    finishing = run.events("finishing")[-1]
+    assert finishing["state"] == "crashed"
+    assert finishing["error"] == "RuntimeError: the sixth batch"
+
+
+@pytest.mark.parametrize("batch_sizes", [("32", "1"), ("16", "2"), ("8", "4")])
+def test_accumulation_gives_the_gradient_of_the_whole_group(
+    make_run: Callable[..., Any], batch_sizes: tuple[str, str]
+) -> None:
+    """384 training samples: the same groups of samples, however they are cut into batches, give the same losses."""
+    batch, accumulate = batch_sizes
+    whole = make_run(TINY, name="whole", overrides=("trainer.max_epochs=1",))
+    parts = make_run(
+        TINY,
+        name="parts",
+        overrides=("trainer.max_epochs=1", f"data.batch_size={batch}", f"trainer.accumulate={accumulate}"),
+    )
+    whole.train()
+    parts.train()
+    expected = [line["loss"] for line in whole.metrics() if line["split"] == "train"]
+    assert [line["loss"] for line in parts.metrics() if line["split"] == "train"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_bf16_trains_on_the_cpu(make_run: Callable[..., Any]) -> None:
+    run = make_run(TINY, overrides=("trainer.precision=bf16", "trainer.max_epochs=3"))
+    assert run.train() == 0
+
+
+def test_a_plateau_lowers_the_learning_rate_and_survives_a_resume(make_run: Callable[..., Any]) -> None:
+    plateau = (
+        "schedule={name: plateau, args: {patience: 1, factor: 0.5}}",
+        "optimizer.lr=0.05",
+        "trainer.max_epochs=30",
+    )
+    run = make_run(TINY, overrides=plateau)
+    run.train()
+    rates = [line["lr"] for line in run.metrics() if line["split"] == "train"]
+    assert rates[-1] < rates[0]
+    assert json.loads((list_checkpoints(run.directory.checkpoints)[0] / "training.json").read_text())["schedule"]
