@@ -1,0 +1,115 @@
+"""How a SQLite file is opened, by its one writer and by its readers, and how its failures are named.
+
+WAL with synchronous=FULL: a committed transaction survives a power cut, and readers never wait for the writer. Nothing
+here ever opens a database's file by other means than SQLite: closing such a descriptor would drop SQLite's own locks.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from trainerd.contracts.errors import DiskError
+
+_DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+
+
+@dataclass(frozen=True)
+class Schema:
+    """What a file holds: `user_version` of it, and the statements that make an empty one."""
+
+    version: int
+    statements: tuple[str, ...]
+
+
+def open_for_writing(path: Path, schema: Schema) -> sqlite3.Connection:
+    """The one writing connection to `path`, made with `schema` where it is new. The caller holds the file's lock.
+
+    Raises DiskError where the file cannot be used or was written by a newer trainerd; sqlite3.DatabaseError where it is
+    damaged (see `is_damage`).
+    """
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        if _version_of(connection, path, schema) == 0:
+            _create(connection, path, schema)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def open_for_reading(path: Path, schema: Schema) -> sqlite3.Connection | None:
+    """A read-only connection, or None while the file is not there or its writer has not yet made its tables."""
+    if not path.exists():
+        return None
+    address = f"file:{quote(str(path))}?mode=ro"
+    connection = sqlite3.connect(address, uri=True, isolation_level=None, check_same_thread=False)
+    try:
+        if _version_of(connection, path, schema) > 0:
+            return connection
+    except BaseException:
+        connection.close()
+        raise
+    connection.close()
+    return None
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection, path: Path) -> Iterator[None]:
+    """All that is written inside is on disk when this ends, or nothing of it is. Raises DiskError."""
+    with naming_disk_errors(path):
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+
+
+@contextmanager
+def naming_disk_errors(path: Path) -> Iterator[None]:
+    """Turns what SQLite and the file system say about `path` into DiskError; broken constraints stay what they are."""
+    try:
+        yield
+    except (sqlite3.IntegrityError, sqlite3.ProgrammingError):
+        raise  # a bug of ours
+    except sqlite3.DatabaseError as error:
+        raise DiskError(str(error), str(path)) from error
+
+
+def is_damage(error: sqlite3.DatabaseError) -> bool:
+    """Whether the file's content is at fault, rather than the disk or another process."""
+    return (getattr(error, "sqlite_errorcode", 0) & 0xFF) in _DAMAGE
+
+
+def sync_directory(path: Path) -> None:
+    """Make the names in a directory survive a power cut."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _version_of(connection: sqlite3.Connection, path: Path, schema: Schema) -> int:
+    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    if version > schema.version:
+        raise DiskError(f"written by a newer trainerd (format {version}; this one knows {schema.version})", str(path))
+    return version
+
+
+def _create(connection: sqlite3.Connection, path: Path, schema: Schema) -> None:
+    with transaction(connection, path):
+        for statement in schema.statements:
+            connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {schema.version}")
+    sync_directory(path.parent)

@@ -1,0 +1,98 @@
+"""Applies new commands, each once and in order, and answers each: decides by `apply`, and carries the decision out.
+
+What is done to run directories comes before the commit that answers the command, and may be done twice without harm.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from trainerd.contracts.commands import Command
+from trainerd.contracts.errors import DiskError, describe
+from trainerd.contracts.places import Home
+from trainerd.contracts.run_directory import RunDirectory
+from trainerd.contracts.run_record import RunRecord
+from trainerd.contracts.states import ENDED
+from trainerd.store.command_log import CommandLogReader
+from trainerd.supervisor.apply import Birth, Effects, Situation, apply_command
+from trainerd.supervisor.endings import record_end
+from trainerd.supervisor.journal_folding import JournalFolding
+from trainerd.supervisor.orders import give_order
+from trainerd.supervisor.run_birth import bear_run, unmake_run, was_born
+from trainerd.supervisor.run_book import RunBook
+
+_log = logging.getLogger(__name__)
+_BATCH = 100  # commands between two commits
+
+
+class CommandDesk:
+    """Between the command log and the run book."""
+
+    def __init__(
+        self, home: Home, commands: CommandLogReader, book: RunBook, journals: JournalFolding, gpu_count: int
+    ) -> None:
+        self._home = home
+        self._commands = commands
+        self._book = book
+        self._journals = journals
+        self._situation = Situation(book.look_up, lambda run_id: was_born(self._directory(run_id)), gpu_count)
+
+    def apply_new_commands(self) -> None:
+        """Apply every command that is not answered yet; commits on the way where there are many. Raises DiskError."""
+        while commands := self._commands.after(self._book.applied_position, _BATCH):
+            for command in commands:
+                self._apply(command)
+            if len(commands) == _BATCH:
+                self._book.commit()
+
+    def _apply(self, command: Command) -> None:
+        if "run" in command.body:
+            self._journals.fold_run(command.body["run"], until=command.time)
+        effects = apply_command(command, self._situation)
+        problem = effects.problem or self._carry_out(effects, command)
+        if problem:
+            _log.info("command %d (%s): refused: %s", command.number, command.kind, problem["detail"])
+        else:
+            self._note(effects)
+        self._book.answer(command.number, problem)
+
+    def _carry_out(self, effects: Effects, command: Command) -> dict[str, Any] | None:
+        """Do to the run directories what the command wants, or nothing, and say why."""
+        try:
+            self._bear(effects.born, command)
+            for run_id, order in effects.orders:
+                give_order(self._directory(run_id), order, command.number)
+        except (OSError, ValueError) as error:
+            path = getattr(error, "filename", None) or self._home.runs
+            return describe(DiskError(getattr(error, "strerror", None) or str(error), str(path)))
+        return None
+
+    def _bear(self, births: tuple[Birth, ...], command: Command) -> None:
+        """Make the directories of all runs of a submit, or of none. Raises OSError."""
+        new = [birth for birth in births if not was_born(self._directory(birth.record.id))]
+        try:
+            for birth in new:
+                bear_run(self._directory(birth.record.id), birth, command)
+        except OSError:
+            for birth in new:
+                unmake_run(self._directory(birth.record.id))
+            raise
+
+    def _note(self, effects: Effects) -> None:
+        for birth in effects.born:
+            self._book.put(birth.record)
+            self._journals.look_at(birth.record.id)
+        for record in effects.changed:
+            self._book.put(record)
+            if record.state in ENDED:
+                self._record_end(record)
+
+    def _record_end(self, record: RunRecord) -> None:
+        try:
+            record_end(self._directory(record.id), record, self._book.offset(record.id))
+        except OSError as error:
+            _log.warning("run %d: cannot write to its directory: %s", record.id, error)
+
+    def _directory(self, run_id: int) -> RunDirectory:
+        return RunDirectory(self._home.run(run_id))

@@ -1,0 +1,88 @@
+"""Folds what is new in the journals into the run book, and writes what the fold alone decides: retries, last ends."""
+
+from __future__ import annotations
+
+import logging
+
+from trainerd.contracts.journal import Event
+from trainerd.contracts.places import Home
+from trainerd.contracts.run_directory import RunDirectory
+from trainerd.contracts.run_record import RunRecord
+from trainerd.contracts.states import ENDED, WAITING, State
+from trainerd.supervisor.endings import record_end
+from trainerd.supervisor.fold import fold_event, seconds_since_epoch
+from trainerd.supervisor.journals import Line, append_if_last, read_unfolded
+from trainerd.supervisor.run_book import RunBook
+
+_log = logging.getLogger(__name__)
+
+
+class JournalFolding:
+    """Knows which journals to look at: those of runs that have started, and any that was never read before."""
+
+    def __init__(self, home: Home, book: RunBook) -> None:
+        self._home = home
+        self._book = book
+        self.look_at_all()
+
+    def look_at_all(self) -> None:
+        """Read the journal of every run that has not ended at the next `fold`, whatever its state."""
+        self._unread = set(self._book.unended())
+
+    def look_at(self, run_id: int) -> None:
+        """Read the journal of this run at the next `fold`, whatever its state."""
+        self._unread.add(run_id)
+
+    def fold(self) -> None:
+        """Fold every journal that can have grown, to its end."""
+        started = {run_id for run_id, record in self._book.unended().items() if record.state not in WAITING}
+        for run_id in sorted(started | self._unread):
+            self.fold_run(run_id)
+        self._unread.clear()
+
+    def fold_run(self, run_id: int, until: str | None = None) -> None:
+        """Fold one journal to its end, or only its lines that are not younger than the time `until` (ISO 8601)."""
+        record = self._book.look_up(run_id)
+        if record is None:
+            return
+        offset = self._book.offset(run_id)
+        try:
+            unfolded = read_unfolded(self._directory(run_id).events, offset)
+        except OSError as error:
+            _log.error("run %d: its journal cannot be read: %s", run_id, error)
+            return
+        folded = unfolded.start
+        for line in unfolded.lines:
+            if until is not None and line.event.get("time", until) > until:
+                break
+            record = self._fold_line(record, line)
+            folded = line.end
+        self._book.put(record)
+        if folded != offset:
+            self._book.set_offset(run_id, folded)
+
+    def _fold_line(self, before: RunRecord, line: Line) -> RunRecord:
+        try:
+            after = fold_event(before, line.event)
+        except (KeyError, TypeError, ValueError) as error:
+            _log.warning("run %d: the journal line before byte %d is passed over: %r", before.id, line.end, error)
+            return before
+        if after.state is not before.state:
+            self._write_what_was_decided(after, line)
+        return after
+
+    def _write_what_was_decided(self, record: RunRecord, line: Line) -> None:
+        """What follows from the journal, but does not stand in it yet."""
+        directory = self._directory(record.id)
+        try:
+            if record.state is State.RETRYING:
+                delay = max(0.0, (record.retry_at or 0.0) - seconds_since_epoch(line.event["time"]))
+                fields = {"delay_seconds": round(delay, 3), "failures": record.failures}
+                append_if_last(directory, record.attempt, line.end, Event.RETRYING, **fields)
+            elif record.state in ENDED and record.state != line.event["state"]:
+                record_end(directory, record, line.end)
+        except OSError as error:
+            _log.warning("run %d: cannot write to its directory: %s", record.id, error)
+
+    def _directory(self, run_id: int) -> RunDirectory:
+        return RunDirectory(self._home.run(run_id))

@@ -1,0 +1,100 @@
+"""The supervisor's process: makes its parts, ticks until it is asked to stop, and ends in an orderly way."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+
+from trainerd.contracts.errors import DiskError, ExitCode
+from trainerd.contracts.locks import PlaceLock
+from trainerd.contracts.places import Home
+from trainerd.contracts.settings import Settings
+from trainerd.contracts.states import WAITING, State
+from trainerd.store.command_log import CommandLogReader
+from trainerd.store.state import StateWriter
+from trainerd.supervisor.command_desk import CommandDesk
+from trainerd.supervisor.gpus import find_gpus
+from trainerd.supervisor.journal_folding import JournalFolding
+from trainerd.supervisor.loop import Supervisor
+from trainerd.supervisor.run_book import RunBook
+from trainerd.supervisor.scheduling import Resources
+from trainerd.supervisor.shutdown import shut_down
+from trainerd.supervisor.wake_ups import WakeUps
+from trainerd.supervisor.worker_link import WorkerLink
+
+_log = logging.getLogger("trainerd.supervisor")
+_BUSY_SECONDS = 0.2  # between two looks while a run is going on or waits for the worker host
+_IDLE_SECONDS = 1.0
+
+
+def run_supervisor(home: Home, settings: Settings) -> int:
+    """Supervise the runs of `home` until SIGTERM or SIGINT; the process's exit code.
+
+    Raises AlreadyRunning where another supervisor has the home, DiskError where the state cannot be used.
+    """
+    logging.basicConfig(
+        stream=sys.stderr, level=settings.log_level.upper(), format="%(asctime)s supervisor: %(message)s"
+    )
+    for place in (home.path, home.runs):
+        place.mkdir(mode=0o700, parents=True, exist_ok=True)
+    lock = PlaceLock(home.lock("supervisor"), "supervisor")
+    wake_ups = WakeUps(home.wake_socket)
+    state = StateWriter(home.state)
+    if state.moved_aside:
+        _log.error("the state was damaged and is kept as %s; folding it anew from the logs", state.moved_aside)
+    supervisor = make_supervisor(home, settings, state)
+    tell_service_manager("READY=1")
+    while not wake_ups.is_asked_to_stop:
+        _tick(supervisor)
+        _sleep(supervisor, wake_ups)
+    _log.info("asked to stop: runs are interrupted, and go on when the daemon is started again")
+    tell_service_manager("STOPPING=1")
+    shut_down(supervisor, lambda: _sleep_and_tick(supervisor, wake_ups), settings.grace_seconds)
+    state.close()
+    lock.release()
+    return ExitCode.DONE
+
+
+def make_supervisor(home: Home, settings: Settings, state: StateWriter) -> Supervisor:
+    """The supervisor of `home` with all its parts."""
+    resources = Resources(settings.slots, find_gpus(settings))
+    book = RunBook(state)
+    journals = JournalFolding(home, book)
+    desk = CommandDesk(home, CommandLogReader(home.command_log), book, journals, len(resources.gpus))
+    link = WorkerLink(home.worker_socket, state.epoch)
+    return Supervisor(home, book, desk, journals, link, resources)
+
+
+def tell_service_manager(message: str) -> None:
+    """Notify systemd, where it has started this process (sd_notify(3))."""
+    if "NOTIFY_SOCKET" in os.environ:
+        import sdnotify
+
+        sdnotify.SystemdNotifier().notify(message)
+
+
+def _tick(supervisor: Supervisor) -> None:
+    try:
+        supervisor.tick()
+    except DiskError as error:
+        _log.error("nothing could be stored, trying again: %s", error)
+        supervisor.start_over()
+    tell_service_manager("WATCHDOG=1")
+
+
+def _sleep_and_tick(supervisor: Supervisor, wake_ups: WakeUps) -> None:
+    _sleep(supervisor, wake_ups)
+    _tick(supervisor)
+
+
+def _sleep(supervisor: Supervisor, wake_ups: WakeUps) -> None:
+    wake_ups.wait(_BUSY_SECONDS if _is_busy(supervisor) else _IDLE_SECONDS, supervisor.link.connection)
+
+
+def _is_busy(supervisor: Supervisor) -> bool:
+    """Whether something may happen of which nobody tells."""
+    if supervisor.link.connection is None:
+        return True
+    settled = WAITING | {State.PAUSED}
+    return any(record.state not in settled for record in supervisor.book.unended().values())

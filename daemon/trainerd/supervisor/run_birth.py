@@ -1,0 +1,50 @@
+"""Makes the directory of a run that was just submitted: pages, the first line of its journal, its specification.
+
+Doing it again changes nothing, so a supervisor that was killed in between simply repeats it.
+"""
+
+from __future__ import annotations
+
+import shutil
+
+from trainerd.contracts.commands import Command
+from trainerd.contracts.journal import Event
+from trainerd.contracts.pages import create_pages
+from trainerd.contracts.run_directory import RunDirectory
+from trainerd.store.database import sync_directory
+from trainerd.supervisor.apply import Birth
+from trainerd.supervisor.durable_files import write_durably
+from trainerd.supervisor.journals import append_if_last
+
+
+def was_born(directory: RunDirectory) -> bool:
+    """Whether the run's directory was made to the end: the specification comes last."""
+    return directory.spec.exists()
+
+
+def bear_run(directory: RunDirectory, birth: Birth, command: Command) -> None:
+    """Make the directory of one run, on disk with its name when this returns. Raises OSError."""
+    if was_born(directory):
+        return
+    record = birth.record
+    directory.path.mkdir(parents=True, exist_ok=True)
+    create_pages(directory.orders_page, directory.pulse_page)
+    append_if_last(
+        directory,
+        attempt=0,
+        offset=0,
+        event=Event.ADMITTED,
+        run=record.id,
+        name=record.name,
+        owner=record.owner,
+        command=command.number,
+        priority=record.priority,
+        submitted_at=command.time,
+    )
+    write_durably(directory.spec, birth.spec_yaml)  # syncs the names of the others too
+    sync_directory(directory.path.parent)
+
+
+def unmake_run(directory: RunDirectory) -> None:
+    """Remove what there is of a run that could not be admitted after all."""
+    shutil.rmtree(directory.path, ignore_errors=True)

@@ -1,0 +1,362 @@
+"""The supervisor as a real process, between a real command log, real run directories and a worker host's socket."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_worker_host import FakeWorkerHost
+
+from trainerd.contracts.commands import CommandKind
+from trainerd.contracts.journal import Event, Journal
+from trainerd.contracts.json_lines import read_lines
+from trainerd.contracts.places import Home
+from trainerd.contracts.run_directory import RunDirectory
+from trainerd.contracts.run_record import RunRecord
+from trainerd.contracts.states import Reason, State
+from trainerd.contracts.unix_sockets import send_wake_up
+from trainerd.store.command_log import CommandLog
+from trainerd.store.state import StateReader
+
+DEADLINE_SECONDS = 15.0
+
+SUPERVISOR = """
+import sys
+from pathlib import Path
+from trainerd.contracts.places import Home
+from trainerd.contracts.settings import Settings
+from trainerd.supervisor.process import run_supervisor
+home = Path(sys.argv[1])
+sys.exit(run_supervisor(Home(home, home / "control.sock"), Settings(slots=int(sys.argv[2]), grace_seconds=0.5)))
+"""
+
+LOADED = """
+import sys, trainerd.supervisor.process
+print([module for module in ("torch", "numpy", "pydantic") if module in sys.modules])
+"""
+
+
+class Daemon:
+    """A home with a supervisor that can be killed and started again; the test plays the control plane's part."""
+
+    def __init__(self, path: Path) -> None:
+        self.home = Home(path, path / "control.sock")
+        self.commands = CommandLog(self.home.command_log)
+        self.state = StateReader(self.home.state)
+        self.supervisor: subprocess.Popen[str] | None = None
+
+    def start_supervisor(self, slots: int = 1) -> None:
+        arguments = [sys.executable, "-c", SUPERVISOR, str(self.home.path), str(slots)]
+        log = (self.home.path / "supervisor.log").open("a")
+        self.supervisor = subprocess.Popen(arguments, stderr=log, text=True)
+        log.close()
+
+    def kill_supervisor(self) -> None:
+        assert self.supervisor is not None
+        self.supervisor.kill()
+        self.supervisor.wait()
+
+    def damage_state(self) -> None:
+        self.state.close()
+        self.home.state.write_bytes(b"no database" * 1000)
+        for part in ("-wal", "-shm"):  # from its write-ahead log SQLite would mend the file
+            self.home.state.with_name(self.home.state.name + part).unlink()
+
+    def log(self) -> str:
+        return (self.home.path / "supervisor.log").read_text()
+
+    def submit(self, *runs: dict[str, Any]) -> list[int]:
+        bodies = [{**a_submission(), **run} for run in runs]
+        command = self.commands.append_submit(bodies, f"submit-{time.monotonic_ns()}")
+        send_wake_up(self.home.wake_socket)
+        return [run["id"] for run in command.body["runs"]]
+
+    def order(self, kind: CommandKind, run: int, **body: Any) -> int:
+        number = self.commands.append(kind, {"run": run, **body}, f"{kind}-{time.monotonic_ns()}").number
+        send_wake_up(self.home.wake_socket)
+        return number
+
+    def wait_for(self, run: int, state: State) -> RunRecord:
+        def is_there() -> bool:
+            record = self.state.run(run)
+            return record is not None and record.state is state
+
+        wait_until(is_there, lambda: f"run {run} to be {state}: {self.state.run(run)}\n{self.log()}")
+        record = self.state.run(run)
+        assert record is not None
+        return record
+
+    def problem_of(self, number: int) -> dict[str, Any] | None:
+        wait_until(lambda: self.state.answer(number) is not None, lambda: f"an answer to command {number}")
+        answer = self.state.answer(number)
+        assert answer is not None
+        return answer.problem
+
+    def events(self, run: int) -> list[str]:
+        lines, _ = read_lines(RunDirectory(self.home.run(run)).events)
+        return [line["event"] for line in lines]
+
+
+def a_submission() -> dict[str, Any]:
+    spec = {
+        "resources": {"gpus": 0, "cpus": None},
+        "trainer": {"device": "cpu"},
+        "retry": {"max_failures": 2, "backoff_seconds": 0.1},
+    }
+    wishes = {"priority": 0, "after": None, "hold": False}
+    return {"name": "overnight", "spec": spec, "spec_yaml": "name: overnight\n", "owner": 1000, **wishes}
+
+
+def wait_until(is_true: Callable[[], bool], describe: Callable[[], str]) -> None:
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while not is_true():
+        assert time.monotonic() < deadline, f"waited {DEADLINE_SECONDS} s for {describe()}"
+        time.sleep(0.005)
+
+
+@pytest.fixture
+def daemon(tmp_path: Path) -> Iterator[Daemon]:
+    daemon = Daemon(tmp_path)
+    yield daemon
+    if daemon.supervisor is not None and daemon.supervisor.poll() is None:
+        daemon.kill_supervisor()
+    daemon.commands.close()
+
+
+@pytest.fixture
+def host(daemon: Daemon) -> Iterator[FakeWorkerHost]:
+    host = FakeWorkerHost(daemon.home.worker_socket)
+    yield host
+    host.close()
+
+
+def test_a_submitted_run_is_started_and_its_end_is_recorded(daemon: Daemon, host: FakeWorkerHost) -> None:
+    daemon.start_supervisor()
+    (run,) = daemon.submit({})
+    daemon.wait_for(run, State.RUNNING)
+    host.finish(run, "completed", "early_stopping")
+    record = daemon.wait_for(run, State.COMPLETED)
+    assert (record.reason, record.attempt, record.pid) == (Reason.EARLY_STOPPING, 1, None)
+    assert daemon.events(run) == ["admitted", "started", "ended"]
+    assert RunDirectory(daemon.home.run(run)).spec.read_text() == "name: overnight\n"
+    lines = ("overnight: starting -> running", "overnight: running -> completed (early_stopping)")
+    wait_until(lambda: all(line in daemon.log() for line in lines), lambda: f"a line per change:\n{daemon.log()}")
+
+
+def test_runs_wait_for_a_slot_and_go_by_priority(daemon: Daemon, host: FakeWorkerHost) -> None:
+    daemon.start_supervisor()
+    first, second, third = daemon.submit({}, {}, {"priority": 1})
+    daemon.wait_for(third, State.RUNNING)
+    assert [run.id for run in daemon.state.queue()] == [first, second]
+    host.finish(third, "completed", "finished")
+    daemon.wait_for(first, State.RUNNING)
+
+
+def test_a_stop_reaches_the_trainer_through_the_page(daemon: Daemon, host: FakeWorkerHost) -> None:
+    daemon.start_supervisor()
+    running, queued = daemon.submit({}, {})
+    daemon.wait_for(running, State.RUNNING)
+    assert daemon.problem_of(daemon.order(CommandKind.CANCEL, queued)) is None
+    assert daemon.problem_of(daemon.order(CommandKind.STOP, running, checkpoint=True)) is None
+    assert daemon.wait_for(running, State.STOPPED).reason is Reason.USER_STOP
+    cancelled = daemon.wait_for(queued, State.CANCELLED)
+    assert cancelled.ended_at is not None
+    assert daemon.events(queued) == ["admitted", "ended"]
+    outcome = json.loads(RunDirectory(daemon.home.run(queued)).outcome.read_text())
+    assert (outcome["state"], outcome["reason"], outcome["attempt"]) == ("cancelled", "cancelled", 0)
+
+
+def test_an_illegal_order_is_answered_with_the_reason(daemon: Daemon, host: FakeWorkerHost) -> None:
+    daemon.start_supervisor()
+    (run,) = daemon.submit({})
+    daemon.wait_for(run, State.RUNNING)
+    problem = daemon.problem_of(daemon.order(CommandKind.CANCEL, run))
+    assert problem is not None
+    assert (problem["status"], problem["exit_code"]) == (409, 4)
+
+
+def test_a_submit_whose_directories_cannot_be_made_is_refused_whole(daemon: Daemon, host: FakeWorkerHost) -> None:
+    daemon.start_supervisor()
+    daemon.home.runs.mkdir(exist_ok=True)
+    daemon.home.run(2).write_text("in the way")
+    first, _ = daemon.submit({}, {})
+    problem = daemon.problem_of(1)
+    assert problem is not None
+    assert (problem["status"], problem["exit_code"]) == (507, 1)
+    assert str(daemon.home.run(2)) in problem["detail"]
+    assert daemon.state.runs() == []
+    assert not daemon.home.run(first).exists()
+
+
+def test_a_dependent_of_a_failed_run_is_cancelled(daemon: Daemon, host: FakeWorkerHost) -> None:
+    daemon.start_supervisor()
+    (first,) = daemon.submit({})
+    (second,) = daemon.submit({"after": first})
+    (third,) = daemon.submit({"after": second})
+    daemon.wait_for(first, State.RUNNING)
+    host.finish(first, "failed", "diverged")
+    assert daemon.wait_for(second, State.CANCELLED).reason is Reason.DEPENDENCY_FAILED
+    assert daemon.wait_for(third, State.CANCELLED).reason is Reason.DEPENDENCY_FAILED
+
+
+def test_a_crash_is_retried_and_a_crash_loop_has_failed(daemon: Daemon, host: FakeWorkerHost) -> None:
+    daemon.start_supervisor()
+    (run,) = daemon.submit({})
+    daemon.wait_for(run, State.RUNNING)
+    host.finish(run, "crashed", "error")
+    wait_until(lambda: len(host.starts) == 2, lambda: "a second attempt")
+    host.finish(run, "crashed", "error")
+    record = daemon.wait_for(run, State.FAILED)
+    assert (record.reason, record.attempt, record.failures) == (Reason.CRASH_LOOP, 2, 2)
+    assert daemon.events(run) == ["admitted", "started", "ended", "retrying", "started", "ended", "ended"]
+    outcome = json.loads(RunDirectory(daemon.home.run(run)).outcome.read_text())
+    assert (outcome["state"], outcome["reason"]) == ("failed", "crash_loop")
+
+
+def test_killing_the_supervisor_costs_a_run_nothing(daemon: Daemon, host: FakeWorkerHost) -> None:
+    daemon.start_supervisor()
+    (run,) = daemon.submit({})
+    daemon.wait_for(run, State.RUNNING)
+    daemon.kill_supervisor()
+    host.finish(run, "completed", "finished")
+    (second,) = daemon.submit({})
+    daemon.start_supervisor()
+    daemon.wait_for(run, State.COMPLETED)
+    daemon.wait_for(second, State.RUNNING)
+    assert [start.attempt for start in host.starts] == [1, 1]
+
+
+def test_a_trainer_that_died_with_its_host_is_started_again(daemon: Daemon, host: FakeWorkerHost) -> None:
+    daemon.start_supervisor()
+    (run,) = daemon.submit({})
+    daemon.wait_for(run, State.RUNNING)
+    host.close()
+    wait_until(lambda: not daemon.state.daemon().worker_reachable, lambda: "the loss to be noticed")
+    successor = FakeWorkerHost(daemon.home.worker_socket)
+    wait_until(lambda: [start.attempt for start in successor.starts] == [2], lambda: "the second attempt")
+    daemon.wait_for(run, State.RUNNING)
+    assert daemon.events(run) == ["admitted", "started", "ended", "retrying", "started"]
+    successor.close()
+
+
+def test_a_trainer_that_had_finished_when_its_host_died_has_completed(daemon: Daemon, host: FakeWorkerHost) -> None:
+    daemon.start_supervisor()
+    (run,) = daemon.submit({})
+    daemon.wait_for(run, State.RUNNING)
+    journal = Journal(RunDirectory(daemon.home.run(run)).events, 1)
+    last_word = {"state": "completed", "reason": "finished", "error": None, "step": 40, "epoch": 4}
+    journal.record(Event.FINISHING, **last_word, monitor=None, model={"path": "m", "step": 40, "epoch": 4})
+    journal.close()
+    host.close()
+    wait_until(lambda: not daemon.state.daemon().worker_reachable, lambda: "the loss to be noticed")
+    successor = FakeWorkerHost(daemon.home.worker_socket)
+    record = daemon.wait_for(run, State.COMPLETED)
+    assert (record.reason, record.step, record.attempt) == (Reason.FINISHED, 40, 1)
+    assert json.loads(RunDirectory(daemon.home.run(run)).outcome.read_text())["state"] == "completed"
+    successor.close()
+
+
+def test_runs_stay_queued_while_there_is_no_worker_host(daemon: Daemon) -> None:
+    daemon.start_supervisor()
+    (run,) = daemon.submit({})
+    daemon.wait_for(run, State.QUEUED)
+    assert not daemon.state.daemon().worker_reachable
+    assert daemon.problem_of(daemon.order(CommandKind.CANCEL, *daemon.submit({}))) is None, "orders are taken"
+    host = FakeWorkerHost(daemon.home.worker_socket)
+    daemon.wait_for(run, State.RUNNING)
+    assert daemon.state.daemon().worker_reachable
+    host.close()
+
+
+def test_an_orderly_shutdown_interrupts_the_runs_and_the_next_daemon_goes_on(
+    daemon: Daemon, host: FakeWorkerHost
+) -> None:
+    daemon.start_supervisor()
+    (run,) = daemon.submit({})
+    daemon.wait_for(run, State.RUNNING)
+    assert daemon.supervisor is not None
+    daemon.supervisor.send_signal(signal.SIGTERM)
+    assert daemon.supervisor.wait(timeout=DEADLINE_SECONDS) == 0
+    assert host.has_quit.wait(timeout=DEADLINE_SECONDS)
+    daemon.wait_for(run, State.INTERRUPTED)
+    daemon.start_supervisor()
+    assert daemon.wait_for(run, State.RUNNING).attempt == 2
+    assert daemon.problem_of(daemon.order(CommandKind.STOP, run, checkpoint=True)) is None
+    daemon.wait_for(run, State.STOPPED)
+
+
+def test_a_trainer_that_does_not_end_within_the_grace_is_killed(daemon: Daemon) -> None:
+    host = FakeWorkerHost(daemon.home.worker_socket, obeys=False)
+    daemon.start_supervisor()
+    (run,) = daemon.submit({})
+    daemon.wait_for(run, State.RUNNING)
+    assert daemon.supervisor is not None
+    daemon.supervisor.send_signal(signal.SIGTERM)
+    assert daemon.supervisor.wait(timeout=DEADLINE_SECONDS) == 0
+    assert [(kill.run, kill.attempt) for kill in host.kills] == [(run, 1)]
+    host.close()
+
+
+def test_a_lost_state_is_folded_anew_from_the_logs(daemon: Daemon, host: FakeWorkerHost) -> None:
+    """The state is damaged after the supervisor was killed: the same runs, the same answers, the same journals."""
+    daemon.start_supervisor(slots=2)
+    completed, stopped = daemon.submit({}, {})
+    (cancelled,) = daemon.submit({})
+    daemon.wait_for(completed, State.RUNNING)
+    daemon.wait_for(stopped, State.RUNNING)
+    numbers = [daemon.order(CommandKind.CANCEL, run) for run in (cancelled, completed)]
+    numbers.append(daemon.order(CommandKind.STOP, stopped, checkpoint=False))
+    daemon.wait_for(stopped, State.STOPPED)
+    host.finish(completed, "completed", "finished")
+    daemon.wait_for(completed, State.COMPLETED)
+    (running,) = daemon.submit({})
+    daemon.wait_for(running, State.RUNNING)
+    numbers.append(daemon.order(CommandKind.STOP, completed))
+    answers = [daemon.problem_of(number) for number in numbers]
+    journals = [daemon.events(run) for run in (completed, stopped, cancelled, running)]
+    before = {run.id: (run.state, run.reason, run.attempt, run.ended_at) for run in daemon.state.runs()}
+    daemon.kill_supervisor()
+    daemon.damage_state()
+    daemon.start_supervisor(slots=2)
+    wait_until(lambda: "the state was damaged and is kept as" in daemon.log(), lambda: "the damage to be named")
+    daemon.wait_for(running, State.RUNNING)
+    assert {run.id: (run.state, run.reason, run.attempt, run.ended_at) for run in daemon.state.runs()} == before
+    assert [daemon.problem_of(number) for number in numbers] == answers
+    assert [daemon.events(run) for run in (completed, stopped, cancelled, running)] == journals
+    assert len(host.starts) == 3
+
+
+def test_a_journal_that_lost_its_tail_is_named_and_folded_anew(daemon: Daemon, host: FakeWorkerHost) -> None:
+    daemon.start_supervisor()
+    (run,) = daemon.submit({})
+    daemon.wait_for(run, State.RUNNING)
+    daemon.kill_supervisor()
+    events = RunDirectory(daemon.home.run(run)).events
+    events.write_bytes(events.read_bytes().splitlines(keepends=True)[0])
+    daemon.start_supervisor()
+    wait_until(lambda: "folding it anew" in daemon.log(), lambda: "the warning")
+    host.finish(run, "completed", "finished")
+    daemon.wait_for(run, State.COMPLETED)
+
+
+def test_a_second_supervisor_on_the_same_home_is_refused(daemon: Daemon) -> None:
+    daemon.start_supervisor()
+    wait_until(lambda: daemon.state.daemon().supervisor_pid is not None, lambda: "the first supervisor")
+    second = subprocess.run(
+        [sys.executable, "-c", SUPERVISOR, str(daemon.home.path), "1"], capture_output=True, text=True, check=False
+    )
+    assert second.returncode != 0
+    assert daemon.supervisor is not None
+    assert f"another supervisor already runs on {daemon.home.path} (process {daemon.supervisor.pid})" in second.stderr
+
+
+def test_the_supervisor_loads_no_torch_numpy_or_pydantic() -> None:
+    loaded = subprocess.run([sys.executable, "-c", LOADED], capture_output=True, text=True, check=True).stdout
+    assert loaded.strip() == "[]"

@@ -1,0 +1,154 @@
+"""How a run's record follows from its journal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from run_records import a_checkpoint, a_line, a_run, a_spec, an_epoch, ended, started
+
+from trainerd.contracts.run_record import RunRecord
+from trainerd.contracts.states import ENDED, LIVE, Reason, State
+from trainerd.supervisor.fold import begin_attempt, fold_event
+
+
+def fold_all(record: RunRecord, *lines: dict[str, Any]) -> RunRecord:
+    for line in lines:
+        record = fold_event(record, line)
+    return record
+
+
+def a_started_run(**facts: Any) -> RunRecord:
+    return begin_attempt(a_run(**facts), 1)
+
+
+def test_a_starting_run_is_running_once_its_trainer_says_so() -> None:
+    run = fold_event(a_started_run(), started())
+    assert (run.state, run.pid, run.steps_per_epoch) == (State.RUNNING, 4711, 10)
+    assert run.started_at is not None
+    nothing_yet = {"best": None, "best_epoch": None, "best_step": None, "last": None}
+    assert run.monitor == {"name": "val_loss", "mode": "min", **nothing_yet}
+
+
+def test_an_epoch_moves_step_epoch_and_what_is_monitored() -> None:
+    best = {"value": 0.5, "epoch": 1, "step": 10}
+    run = fold_all(a_started_run(), started(), an_epoch(1, 0.5, best), an_epoch(2, 0.7, best))
+    assert (run.step, run.epoch) == (20, 2)
+    measured = {"best": 0.5, "best_epoch": 1, "best_step": 10, "last": 0.7}
+    assert run.monitor == {"name": "val_loss", "mode": "min", **measured}
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"), [("completed", "early_stopping"), ("failed", "diverged"), ("stopped", "user_stop")]
+)
+def test_an_ended_trainer_ends_the_run_with_its_reason(said: str, reason: str) -> None:
+    run = fold_all(a_started_run(gpus=("GPU-1",)), started(), ended(said, reason=reason, exit_code=0))
+    assert (run.state, run.reason, run.exit_code) == (State(said), Reason(reason), 0)
+    assert run.ended_at is not None
+    assert (run.pid, run.gpus) == (None, ())
+
+
+@pytest.mark.parametrize("said", ["paused", "interrupted"])
+def test_a_run_that_can_go_on_has_not_ended(said: str) -> None:
+    run = fold_all(a_started_run(), started(), ended(said))
+    assert (run.state, run.reason, run.ended_at) == (State(said), None, None)
+
+
+def test_the_first_crash_is_retried_at_once_and_the_next_ones_later_and_later() -> None:
+    run, delays = a_started_run(spec=a_spec(max_failures=5, backoff_seconds=5)), []
+    for attempt in range(1, 5):
+        run = fold_all(begin_attempt(run, attempt), started(attempt), ended("crashed", attempt, signal=9))
+        assert run.state is State.RETRYING
+        assert run.retry_at is not None
+        delays.append(run.retry_at)
+    first = delays[0]
+    assert [delay - first for delay in delays] == [0, 5, 10, 20]
+
+
+def test_a_run_that_keeps_crashing_without_a_newer_checkpoint_has_failed() -> None:
+    run = a_started_run()
+    for attempt in (1, 2, 3):
+        run = fold_all(begin_attempt(run, attempt), started(attempt), ended("crashed", attempt))
+    assert (run.state, run.reason, run.failures) == (State.FAILED, Reason.CRASH_LOOP, 3)
+
+
+def test_a_newer_checkpoint_gives_the_run_its_retries_back() -> None:
+    run = fold_all(a_started_run(), started(), ended("crashed"), started(2), ended("crashed", 2))
+    assert run.failures == 2
+    run = fold_all(run, started(3), a_checkpoint(100, 3))
+    assert run.failures == 0
+    run = fold_all(run, ended("crashed", 3), started(4), a_checkpoint(100, 4))
+    assert run.failures == 1, "the same step again is no progress"
+
+
+@pytest.mark.parametrize("said", ["crashed", "interrupted"])
+def test_a_stop_stands_where_the_trainer_died_before_it_could_obey(said: str) -> None:
+    stopping = fold_event(a_started_run(), started()).updated(state=State.STOPPING)
+    run = fold_event(stopping, ended(said))
+    assert (run.state, run.reason) == (State.STOPPED, Reason.USER_STOP)
+
+
+def test_a_run_that_finished_before_it_saw_the_stop_has_completed() -> None:
+    stopping = fold_event(a_started_run(), started()).updated(state=State.STOPPING)
+    assert fold_event(stopping, ended("completed", reason="finished")).state is State.COMPLETED
+
+
+def test_lines_of_an_older_attempt_change_nothing() -> None:
+    run = begin_attempt(a_run(), 2)
+    assert fold_all(run, started(1), a_checkpoint(10, 1), ended("failed", 1, "error")) == run
+
+
+def test_a_state_that_was_lost_is_folded_anew_from_the_whole_journal() -> None:
+    """The record of a queued run that the state forgot to have been started."""
+    admitted = a_line("admitted", 0, run=1, name="run1")
+    journal = [
+        admitted,
+        started(1),
+        ended("crashed", 1),
+        a_line("retrying", 1, delay_seconds=0, failures=1),
+        started(2),
+    ]
+    run = fold_all(a_run(), *journal)
+    assert (run.state, run.attempt, run.failures) == (State.RUNNING, 2, 1)
+
+
+def test_a_trainer_that_could_not_open_its_run_takes_back_no_step() -> None:
+    run = begin_attempt(a_run(step=300, epoch=3), 2)
+    nothing = {"state": "failed", "reason": "error", "monitor": None, "model": None, "error": "no such file"}
+    run = fold_all(
+        run, a_line("finishing", 2, step=0, epoch=0, **nothing), ended("failed", 2, "error", step=0, epoch=0)
+    )
+    assert (run.state, run.step, run.epoch) == (State.FAILED, 300, 3)
+
+
+def test_a_line_without_its_fields_is_an_error() -> None:
+    with pytest.raises(KeyError):
+        fold_event(a_started_run(), a_line("started"))
+
+
+LINES = st.one_of(
+    st.builds(started, st.integers(1, 4)),
+    st.builds(a_checkpoint, st.integers(1, 50), st.integers(1, 4)),
+    st.builds(
+        ended,
+        st.sampled_from(["completed", "failed", "stopped", "paused", "interrupted", "crashed"]),
+        st.integers(1, 4),
+        st.sampled_from(["error", "finished"]),
+    ),
+)
+
+
+@given(st.lists(LINES, max_size=20))
+def test_folding_a_journal_twice_is_folding_it_once(lines: list[dict[str, Any]]) -> None:
+    """Whatever the lines are: attempts never fall, live runs have no end, and what ended has no trainer."""
+    record = a_run()
+    for line in lines:
+        before, record = record, fold_event(record, line)
+        assert record.attempt >= before.attempt
+        assert (record.ended_at is not None) == (record.state in ENDED)
+        assert record.pid is None or record.state in LIVE
+        assert record.retry_at is None or record.state in LIVE | {State.RETRYING, State.PAUSED, State.STOPPED}
+    if record.state not in LIVE:
+        assert fold_all(record, *lines) == record
