@@ -1,0 +1,82 @@
+"""Admission: every configuration is inspected, all that is wrong is collected, and only then is one submit appended.
+
+All files are admitted or none is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from trainerd.contracts.commands import Command, CommandKind
+from trainerd.contracts.errors import Finding, SpecificationRefused, UsageError
+from trainerd.contracts.messages import Inspect, Inspected
+from trainerd.control.commands import new_key
+from trainerd.control.plane import ControlPlane
+from trainerd.control.requests import SubmittedFile
+
+
+@dataclass(frozen=True)
+class Checked:
+    """Files that may run: what each came to, and what is worth a warning."""
+
+    specifications: list[Inspected]
+    warnings: list[dict[str, Any]]
+
+
+def find_earlier_submit(plane: ControlPlane, files: list[SubmittedFile], key: str | None) -> Command | None:
+    """The submit that `key` already stands for. Raises UsageError if it was for something else."""
+    command = plane.acknowledged.by_key(key) if key else None
+    if command is None:
+        return None
+    given = [_digest(file) for file in files]
+    if command.kind is not CommandKind.SUBMIT or [run["request"] for run in command.body["runs"]] != given:
+        raise UsageError(f"the idempotency key {key!r} was already used for another request (command {command.number})")
+    return command
+
+
+async def check(plane: ControlPlane, files: list[SubmittedFile]) -> Checked:
+    """What the inspectors say of `files`. Raises SpecificationRefused with all findings; Unreachable, NoSuchRun."""
+    for file in files:
+        _resolve_dependency(plane, file)
+    answers = await asyncio.gather(*(plane.inspectors.inspect(_question(file)) for file in files))
+    findings = [Finding.from_json(finding) for answer in answers for finding in answer.findings]
+    if findings:
+        raise SpecificationRefused(findings)
+    return Checked(answers, [warning for answer in answers for warning in answer.warnings])
+
+
+def append_submit(plane: ControlPlane, files: list[SubmittedFile], checked: Checked, key: str | None) -> Command:
+    """The submit of all `files`, on disk, with an id for each. Raises DiskError where nothing could be stored."""
+    runs = [
+        {
+            "name": answer.spec["name"],
+            "spec": answer.spec,
+            "spec_yaml": answer.spec_yaml,
+            "owner": plane.owner,
+            "priority": file.priority,
+            "after": _resolve_dependency(plane, file),
+            "hold": file.hold,
+            "request": _digest(file),
+        }
+        for file, answer in zip(files, checked.specifications, strict=True)
+        if answer.spec is not None
+    ]
+    assert len(runs) == len(files), "an inspector gave neither a specification nor a finding"
+    return plane.commands.append_submit(runs, key or new_key())
+
+
+def _question(file: SubmittedFile) -> Inspect:
+    name = [] if file.name is None else [f"name={json.dumps(file.name)}"]
+    return Inspect(path=file.path, text=file.text, overrides=[*file.overrides, *name])
+
+
+def _resolve_dependency(plane: ControlPlane, file: SubmittedFile) -> int | None:
+    return None if file.after is None else plane.state.find(str(file.after)).id
+
+
+def _digest(file: SubmittedFile) -> str:
+    return hashlib.sha256(file.model_dump_json().encode()).hexdigest()

@@ -1,0 +1,117 @@
+"""The control plane's process: one per home, from its locks to its last answer."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+
+import uvicorn
+from fastapi import FastAPI
+
+from trainerd.contracts.locks import PlaceLock
+from trainerd.contracts.places import Home
+from trainerd.contracts.settings import Settings
+from trainerd.control.app import build_app
+from trainerd.control.changes import ChangedSocket, Changes
+from trainerd.control.inspection import Inspectors
+from trainerd.control.listening import ControlSocket
+from trainerd.control.peer import PeerProtocol
+from trainerd.control.plane import ControlPlane
+from trainerd.control.warm_up import warm_up
+from trainerd.store.command_log import CommandLog, CommandLogReader
+from trainerd.store.state import StateReader
+
+ANSWER_SECONDS = 5.0
+_GOODBYE_SECONDS = 2  # for answers that are being sent
+
+
+def run_control(home: Home, settings: Settings, answer_seconds: float = ANSWER_SECONDS) -> int:
+    """Serve the control socket of `home` until SIGTERM or SIGINT; returns the exit code.
+
+    An order waits `answer_seconds` for the supervisor before its caller is told to wait.
+    Raises AlreadyRunning where another control plane serves this home, DiskError where its files cannot be used.
+    """
+    home.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    lock = PlaceLock(home.lock("control"), "control plane")
+    try:
+        asyncio.run(_serve(home, settings, answer_seconds))
+    finally:
+        lock.release()
+    return 0
+
+
+async def _serve(home: Home, settings: Settings, answer_seconds: float) -> None:
+    """Open everything, serve, and close it in the opposite order."""
+    changes = Changes()
+    with (
+        _open_plane(home, settings, changes, answer_seconds) as plane,
+        closing(ChangedSocket(home.changed_socket, changes)),
+        closing(ControlSocket(home.control_socket, os.environ)) as listener,
+    ):
+        await ControlServer(build_app(plane), changes).serve(sockets=[listener.socket])
+
+
+class ControlServer(uvicorn.Server):
+    """uvicorn's server; lets streams go as soon as it is asked to end, and does not raise that signal again."""
+
+    def __init__(self, app: FastAPI, changes: Changes) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                http=PeerProtocol,
+                ws="none",
+                lifespan="off",
+                access_log=False,
+                log_config=None,
+                proxy_headers=False,
+                server_header=False,
+                timeout_graceful_shutdown=_GOODBYE_SECONDS,
+            )
+        )
+        self._changes = changes
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await warm_up(lambda: PeerProtocol(self.config, self.server_state, {}))
+        await super().startup(sockets)
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._end)
+        try:
+            yield
+        finally:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.remove_signal_handler(number)
+
+    def _end(self) -> None:
+        self.should_exit = True
+        self._changes.close()
+
+
+@contextmanager
+def _open_plane(home: Home, settings: Settings, changes: Changes, answer_seconds: float) -> Iterator[ControlPlane]:
+    commands = CommandLog(home.command_log)
+    acknowledged = CommandLogReader(home.command_log)
+    state = StateReader(home.state)
+    try:
+        yield ControlPlane(
+            home=home,
+            settings=settings,
+            commands=commands,
+            acknowledged=acknowledged,
+            state=state,
+            changes=changes,
+            inspectors=Inspectors(home.worker_socket),
+            owner=os.getuid(),
+            answer_seconds=answer_seconds,
+        )
+    finally:
+        state.close()
+        acknowledged.close()
+        commands.close()

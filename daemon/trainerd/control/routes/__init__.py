@@ -1,0 +1,1 @@
+"""What can be asked of the control socket: one module for each noun."""

@@ -1,0 +1,63 @@
+"""/v1/status and /v1/health: what is going on, and whether this process answers at all."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+from pathlib import Path
+from typing import Any
+
+from fastapi import APIRouter
+from fastapi.responses import JSONResponse
+
+from trainerd import __version__
+from trainerd.contracts import unix_sockets
+from trainerd.contracts.states import ENDED, State
+from trainerd.control.access import user_name
+from trainerd.control.plane import Plane
+from trainerd.control.views import summarize_run
+
+router = APIRouter(prefix="/v1", tags=["daemon"])
+
+_RECENT = 5
+_WAITING_ELSEWHERE = frozenset({State.HELD, State.INTERRUPTED, State.PAUSED})  # they have no place in the queue
+
+
+@router.get("/health")
+async def health() -> JSONResponse:
+    """Answers while the control plane lives."""
+    return JSONResponse({"status": "ok", "version": __version__})
+
+
+@router.get("/status")
+async def status(plane: Plane) -> JSONResponse:
+    """The daemon, what runs, what waits and what has ended lately."""
+
+    def views(records: list[Any]) -> list[dict[str, Any]]:
+        return [summarize_run(record, plane.home) for record in records]
+
+    return JSONResponse(
+        {
+            "version": __version__,
+            "home": str(plane.home.path),
+            "owner": user_name(plane.owner),
+            "slots": plane.settings.slots,
+            "supervisor": {"state": _presence(plane.home.wake_socket, socket.SOCK_DGRAM)},
+            "worker": {"state": _presence(plane.home.worker_socket, socket.SOCK_STREAM)},
+            "active": views(plane.state.active()),
+            "queue": views([*plane.state.queue(), *reversed(plane.state.runs(_WAITING_ELSEWHERE))]),
+            "recent": views(plane.state.runs(ENDED, limit=_RECENT)),
+            "disk": {"path": str(plane.home.path), "free_bytes": shutil.disk_usage(plane.home.path).free},
+        }
+    )
+
+
+def _presence(path: Path, kind: socket.SocketKind) -> str:
+    """Whether somebody listens at `path`; nothing is said to them."""
+    try:
+        unix_sockets.connect(path, kind, timeout_seconds=0.1).close()
+    except BlockingIOError:  # there, with more callers than it has answered yet
+        return "up"
+    except OSError:
+        return "away"
+    return "up"

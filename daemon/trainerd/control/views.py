@@ -1,0 +1,87 @@
+"""A run as JSON: the record that the state holds, with what its directory knows better at this moment.
+
+The live step comes from the pulse page, because the folded one lags; checkpoints come from their manifests. Reads only.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from trainerd.contracts.pages import Pulse, PulsePage
+from trainerd.contracts.places import Home
+from trainerd.contracts.run_directory import RunDirectory
+from trainerd.contracts.run_record import RunRecord
+from trainerd.contracts.states import LIVE
+from trainerd.control.checkpoint_list import list_checkpoints
+
+
+def summarize_run(record: RunRecord, home: Home) -> dict[str, Any]:
+    """The run as lists show it: everything but its specification and its checkpoints."""
+    directory = RunDirectory(home.run(record.id))
+    pulse = read_pulse(record, directory)
+    early_stopping = record.spec.get("early_stopping") or {}
+    return {
+        "id": record.id,
+        "name": record.name,
+        "state": record.state,
+        "reason": record.reason,
+        "step": pulse.step if pulse and pulse.step else record.step,
+        "epoch": max(record.epoch, pulse.epoch - 1)
+        if pulse
+        else record.epoch,  # the page holds the running one, from 1
+        "attempt": record.attempt,
+        "priority": record.priority,
+        "after": record.after,
+        "owner": record.owner,
+        "pids": [] if record.pid is None else [record.pid],
+        "created_at": record.created_at,
+        "started_at": record.started_at,
+        "ended_at": record.ended_at,
+        "exit_code": record.exit_code,
+        "signal": record.signal,
+        "error": record.error,
+        "monitor": _without_nan(record.monitor),
+        "model": record.model,
+        "steps_per_epoch": record.steps_per_epoch,
+        "max_epochs": record.spec.get("trainer", {}).get("max_epochs"),
+        "patience": early_stopping.get("patience"),
+        "beat_age_seconds": round(pulse.age_seconds, 3) if pulse else None,
+        "live": _live(pulse),
+        "run_dir": str(directory.path),
+    }
+
+
+def describe_run(record: RunRecord, home: Home) -> dict[str, Any]:
+    """Everything about one run."""
+    directory = RunDirectory(home.run(record.id))
+    best_step = record.monitor.get("best_step") if record.monitor else None
+    summary = summarize_run(record, home)
+    return {**summary, "checkpoints": list_checkpoints(directory.checkpoints, best_step), "spec": record.spec}
+
+
+def read_pulse(record: RunRecord, directory: RunDirectory) -> Pulse | None:
+    """The newest beat of the run's current attempt; None where no trainer is to be seen."""
+    if record.state not in LIVE:
+        return None
+    try:
+        pulse = PulsePage(directory.pulse_page).read()
+    except (OSError, ValueError):  # not there yet, or in the making
+        return None
+    return pulse if pulse.attempt == record.attempt and pulse.beat_ns else None
+
+
+def _live(pulse: Pulse | None) -> dict[str, Any] | None:
+    """What the trainer is doing now; `epoch` is the running one, from 1."""
+    if pulse is None:
+        return None
+    return {"phase": pulse.phase.name.lower(), "epoch": pulse.epoch, "order_seen": pulse.order_seen}
+
+
+def _without_nan(values: dict[str, Any] | None) -> dict[str, Any] | None:
+    """JSON has no NaN and no infinity: such a value is shown as null."""
+    if values is None:
+        return None
+    return {
+        key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in values.items()
+    }

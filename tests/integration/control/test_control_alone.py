@@ -1,0 +1,146 @@
+"""The control plane while the supervisor or the worker host is away, and its own comings and goings."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+import pytest
+from control_harness import SERVE, ControlProcess, SmallSupervisor, SmallWorkerHost, control_process, poll
+
+from trainerd.contracts import unix_sockets
+from trainerd.contracts.places import Home
+
+PASS_A_SOCKET = """
+import os, sys
+os.dup2(int(sys.argv[4]), 3)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1")
+"""
+
+
+@pytest.fixture
+def control(home: Home) -> Iterator[ControlProcess]:
+    with control_process(home, answer_seconds=0.1) as alone:
+        yield alone
+
+
+def test_without_a_worker_host_a_submit_is_refused_as_unreachable_and_all_else_works(control: ControlProcess) -> None:
+    reply = control.client.submit("tiny")
+
+    assert reply.problem() == (503, "unreachable")
+    assert "worker" in reply.json()["detail"]
+    status = control.client.get("/v1/status").json()
+    assert (status["supervisor"], status["worker"]) == ({"state": "away"}, {"state": "away"})
+    assert control.client.get("/v1/runs").json() == {"runs": []}
+
+
+def test_without_a_supervisor_an_order_is_kept_and_applied_when_it_is_back(control: ControlProcess) -> None:
+    worker = SmallWorkerHost(control.home)
+    reply = control.client.submit("patient", key="patience")
+    worker.end()
+
+    assert reply.status == 202
+    command, (run,) = reply.json()["command"], reply.json()["runs"]
+    assert run == {"id": 1, "name": "patient"}
+    assert control.client.get(f"/v1/commands/{command}").json()["state"] == "pending"
+    assert control.client.submit("patient", key="patience").json() == reply.json()
+
+    supervisor = SmallSupervisor(control.home)
+    try:
+        poll(
+            lambda: control.client.get(f"/v1/commands/{command}").json()["state"] == "applied", "the submit is applied"
+        )
+        assert control.client.get("/v1/runs/patient").json()["state"] == "queued"
+        assert [run["id"] for run in control.client.submit("patient", key="patience").json()["runs"]] == [1]
+    finally:
+        supervisor.end()
+
+
+def test_a_killed_control_plane_loses_nothing_that_it_has_acknowledged(home: Home) -> None:
+    with control_process(home, answer_seconds=0.1) as control:
+        worker = SmallWorkerHost(home)
+        control.client.submit("acknowledged", key="k")
+        control.end(signal.SIGKILL)
+
+    with control_process(home, answer_seconds=0.1) as control:
+        again = control.client.submit("acknowledged", key="k")
+        other = control.client.submit("other")
+        worker.end()
+
+    assert again.json()["runs"] == [{"id": 1, "name": "acknowledged"}]
+    assert other.json()["runs"] == [{"id": 2, "name": "other"}]
+
+
+def test_sigterm_lets_streams_go_at_once_and_exits_zero(home: Home) -> None:
+    with control_process(home) as control:
+        worker, supervisor = SmallWorkerHost(home), SmallSupervisor(home)
+        try:
+            run_id = control.client.submit("tiny").json()["runs"][0]["id"]
+            with control.client.stream(f"/v1/runs/{run_id}/follow") as stream:
+                assert next(stream)["event"] == "run"
+                began = time.monotonic()
+                assert control.end() == 0
+                assert time.monotonic() - began < 1.5
+                assert list(stream) == [], "no end: the run has not ended, and the reader comes back"
+        finally:
+            supervisor.end()
+            worker.end()
+    assert not home.control_socket.exists()
+
+
+def test_a_second_control_plane_on_the_same_home_is_refused(control: ControlProcess) -> None:
+    arguments = [sys.executable, "-c", SERVE, str(control.home.path), str(control.home.path / "other.sock"), "1"]
+    second = subprocess.run(arguments, capture_output=True, text=True, timeout=20, check=False)
+
+    assert second.returncode != 0
+    assert f"another control plane already runs on {control.home.path} (process {control.process.pid})" in second.stderr
+    assert control.client.get("/v1/health").status == 200
+
+
+def test_a_socket_that_systemd_holds_is_served_and_left_where_it_is(home: Home) -> None:
+    listener = unix_sockets.bind(home.control_socket)
+    listener.listen()
+    passing = PASS_A_SOCKET + SERVE
+    arguments = [str(home.path), str(home.path / "unused.sock"), "1", str(listener.fileno())]
+    process = subprocess.Popen([sys.executable, "-c", passing, *arguments], pass_fds=[listener.fileno()])
+    try:
+        control = ControlProcess(home, process)
+        assert control.client.get("/v1/health").status == 200, "the socket takes callers before the process is up"
+        assert control.end() == 0
+    finally:
+        process.kill()
+        process.wait()
+        listener.close()
+
+    assert home.control_socket.exists()
+    assert not (home.path / "unused.sock").exists()
+
+
+def test_an_idle_connection_and_an_unread_answer_keep_nobody_from_leaving(control: ControlProcess) -> None:
+    with unix_sockets.connect(control.home.control_socket) as idle, _unread_answer(control.home):
+        idle.sendall(b"GET /v1/health HTTP/1.1\r\nHost: tra")
+        assert control.end() == 0
+
+
+def _unread_answer(home: Home) -> socket.socket:
+    """A caller who asks for a large answer and never reads it."""
+    os.makedirs(home.runs, exist_ok=True)
+    caller = unix_sockets.connect(home.control_socket)
+    caller.sendall(b"GET /v1/openapi.json HTTP/1.1\r\nHost: trainerd\r\n\r\n" * 200)
+    return caller
+
+
+def test_problems_of_our_own_are_told_as_such(control: ControlProcess) -> None:
+    """A damaged state is a disk problem with the file's name, not a broken connection."""
+    control.home.state.write_bytes(b"this is no database, and it is long enough to look at: " * 100)
+
+    reply = control.client.get("/v1/runs")
+
+    assert reply.problem() == (507, "disk")
+    assert str(control.home.state) in json.loads(reply.body)["detail"]

@@ -1,0 +1,82 @@
+"""POST /v1/runs/{reference}/VERB: answered when the supervisor has decided, in its own words."""
+
+from __future__ import annotations
+
+from control_harness import Daemon
+
+from trainerd.contracts.states import State
+
+
+def test_cancel_is_answered_with_the_run_as_it_is_then(daemon: Daemon) -> None:
+    run_id = daemon.submitted("doomed")
+
+    reply = daemon.client.post("/v1/runs/doomed/cancel", {})
+
+    assert reply.status == 200
+    assert (reply.json()["id"], reply.json()["state"], reply.json()["reason"]) == (run_id, "cancelled", "cancelled")
+
+
+def test_stop_is_answered_once_it_is_applied_not_once_the_run_has_ended(daemon: Daemon) -> None:
+    run_id = daemon.submitted()
+    daemon.supervisor.start_run(run_id)
+
+    reply = daemon.client.post(f"/v1/runs/{run_id}/stop", {"checkpoint": False})
+
+    assert (reply.status, reply.json()["state"]) == (200, "stopping")
+
+
+def test_an_order_needs_no_body(daemon: Daemon) -> None:
+    run_id = daemon.submitted()
+
+    assert daemon.client.post(f"/v1/runs/{run_id}/stop").json()["state"] == "cancelled"
+
+
+def test_an_illegal_order_is_refused_in_the_words_of_the_supervisor(daemon: Daemon) -> None:
+    run_id = daemon.submitted()
+    daemon.supervisor.move(run_id, state=State.COMPLETED)
+
+    reply = daemon.client.post(f"/v1/runs/{run_id}/stop", {})
+
+    assert reply.problem() == (409, "not-allowed")
+    assert reply.json()["detail"] == f"cannot stop run {run_id}: it is completed; legal now: remove"
+    assert reply.json()["exit_code"] == 4
+
+
+def test_the_same_key_is_the_same_order(daemon: Daemon) -> None:
+    run_id = daemon.submitted()
+    headers = {"Idempotency-Key": "cancel-once"}
+
+    first = daemon.client.ask("POST", f"/v1/runs/{run_id}/cancel", {}, headers)
+    again = daemon.client.ask("POST", f"/v1/runs/{run_id}/cancel", {}, headers)
+    other = daemon.client.ask("POST", f"/v1/runs/{run_id}/stop", {}, headers)
+
+    assert (first.status, again.status) == (200, 200)
+    assert other.problem() == (400, "usage")
+
+
+def test_an_answer_comes_even_if_the_datagram_that_tells_of_it_is_lost(daemon: Daemon) -> None:
+    run_id = daemon.submitted()
+    socket, away = daemon.home.changed_socket, daemon.home.changed_socket.with_suffix(".away")
+    socket.rename(away)
+    try:
+        reply = daemon.client.post(f"/v1/runs/{run_id}/cancel", {})
+    finally:
+        away.rename(socket)
+
+    assert (reply.status, reply.json()["state"]) == (200, "cancelled")
+
+
+def test_what_became_of_a_command_can_be_asked(daemon: Daemon) -> None:
+    run_id = daemon.submitted()
+    daemon.client.post(f"/v1/runs/{run_id}/cancel", {})
+    daemon.client.post(f"/v1/runs/{run_id}/cancel", {})
+    refused = daemon.supervisor.applied_position()
+
+    assert daemon.client.get(f"/v1/commands/{refused - 1}").json() == {
+        "number": refused - 1,
+        "state": "applied",
+        "problem": None,
+    }
+    assert daemon.client.get(f"/v1/commands/{refused}").json()["state"] == "refused"
+    assert daemon.client.get(f"/v1/commands/{refused}").json()["problem"]["exit_code"] == 4
+    assert daemon.client.get(f"/v1/commands/{refused + 1}").problem() == (400, "usage")
