@@ -51,18 +51,8 @@ class Metric(Component):
     """What validation also measures; registered: accuracy, mae."""
 
 
-class Optimizer(Component):
-    """The update rule; registered: adamw, sgd. Give lr and weight_decay here, all other arguments under args."""
-
-    lr: float = Field(1e-3, gt=0, description="Learning rate (the peak of the schedule).")
-    weight_decay: float = Field(0.0, ge=0, description="Weight decay.")
-
-
-class Schedule(Component):
-    """The learning rate over time; registered: constant, cosine, plateau. Pure functions of the step."""
-
-    name: str | None = Field("constant", description="A registered name.")
-    warmup_steps: int = Field(0, ge=0, description="Steps of linear warm-up from 0 to lr.")
+class DefaultedComponent(Component):
+    """A component that has a default name, which a target replaces."""
 
     @model_validator(mode="before")
     @classmethod
@@ -70,6 +60,21 @@ class Schedule(Component):
         if isinstance(given, dict) and given.get("target") is not None:
             return {"name": None, **given}
         return given
+
+
+class Optimizer(DefaultedComponent):
+    """The update rule; registered: adamw, sgd. Give lr and weight_decay here, all other arguments under args."""
+
+    name: str | None = Field("adamw", description="A registered name.")
+    lr: float = Field(1e-3, gt=0, description="Learning rate (the peak of the schedule).")
+    weight_decay: float = Field(0.0, ge=0, description="Weight decay.")
+
+
+class Schedule(DefaultedComponent):
+    """The learning rate over time; registered: constant, cosine, plateau. Pure functions of the step."""
+
+    name: str | None = Field("constant", description="A registered name.")
+    warmup_steps: int = Field(0, ge=0, description="Steps of linear warm-up from 0 to lr.")
 
 
 class SampleField(Section):
@@ -212,7 +217,7 @@ class RunSpec(Section):
     model: Model = Field(description="The model: a registered name or a target.")
     loss: Loss = Field(description="The loss: a registered name or a target.")
     metrics: list[Metric] = Field(default_factory=list, description="What validation also measures.")
-    optimizer: Optimizer = Field(default_factory=lambda: Optimizer(name="adamw"), description="The optimizer.")
+    optimizer: Optimizer = Field(default_factory=Optimizer, description="The optimizer.")
     schedule: Schedule = Field(default_factory=Schedule, description="The learning rate's schedule.")
     trainer: Trainer = Field(description="The training loop.")
     early_stopping: EarlyStopping | None = Field(None, description="Early stopping; null trains for max_epochs.")

@@ -1,0 +1,88 @@
+"""One process of the embedded daemon: started, watched, and started again when it dies."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+
+from trainerd.contracts.processes import die_with_parent
+
+_STEADY_SECONDS = 10.0  # one that has lived this long did not die of its own start
+_SHORTEST_SECONDS = 0.1
+_LONGEST_SECONDS = 10.0
+
+
+def seconds_before_restart(lived_seconds: float, waited_seconds: float) -> float:
+    """How long to wait before a restart: longer each time while it dies at its start, hardly at all otherwise."""
+    if lived_seconds >= _STEADY_SECONDS or waited_seconds == 0:
+        return _SHORTEST_SECONDS
+    return min(_LONGEST_SECONDS, waited_seconds * 2)
+
+
+class Part:
+    """A process `trainerd NAME` in a Unix session of its own, so that a terminal's Ctrl+C does not reach it.
+
+    If the daemon that started it is killed, the kernel asks it to end in an orderly way (SIGTERM).
+    """
+
+    def __init__(self, name: str, environment: Mapping[str, str]) -> None:
+        self.name = name
+        self.failed_starts = 0  # deaths in a row within a few seconds of the start
+        self._environment = environment
+        self._process: subprocess.Popen[bytes] | None = None
+        self._started_at = 0.0  # time.monotonic(), as the next
+        self._restart_at = 0.0
+        self._waited_seconds = 0.0
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process else None
+
+    def start(self) -> None:
+        daemon = os.getpid()
+        self._started_at = time.monotonic()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "trainerd.main", self.name],
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+            preexec_fn=lambda: die_with_parent(daemon, signal.SIGTERM),
+        )
+
+    def note_death(self) -> str | None:
+        """Why it died, told once, and plans its restart; None while it lives or waits for the restart."""
+        if self._process is None or self._process.poll() is None:
+            return None
+        exit_code = self._process.returncode
+        lived = time.monotonic() - self._started_at
+        self.failed_starts = 0 if lived >= _STEADY_SECONDS else self.failed_starts + 1
+        self._waited_seconds = seconds_before_restart(lived, self._waited_seconds)
+        self._restart_at = time.monotonic() + self._waited_seconds
+        self._process = None
+        return f"was killed by {signal.Signals(-exit_code).name}" if exit_code < 0 else f"exited with {exit_code}"
+
+    def restart_if_due(self) -> None:
+        if self._process is None and time.monotonic() >= self._restart_at:
+            self.start()
+
+    def ask_to_end(self) -> None:
+        if self._process:
+            self._process.send_signal(signal.SIGTERM)
+
+    def wait(self, seconds: float) -> bool:
+        """Whether it has ended, at the latest after `seconds`."""
+        try:
+            if self._process:
+                self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    def kill(self) -> None:
+        if self._process:
+            self._process.kill()
+            self._process.wait()

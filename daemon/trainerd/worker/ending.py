@@ -1,0 +1,172 @@
+"""How an attempt ended: decided from its exit and its last word, written down once its trainer is gone.
+
+The worker host (or the foreground) writes here only after it has reaped the trainer, so the journal has one writer. It
+reports; whether a run is tried again is for the supervisor alone to decide.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from trainerd.contracts.journal import Event, Journal, now
+from trainerd.contracts.json_lines import read_lines
+from trainerd.contracts.pages import PulsePage
+from trainerd.contracts.run_directory import RunDirectory
+from trainerd.contracts.states import Reason
+from trainerd.worker.outcome import Outcome, write_outcome
+
+CRASHED = "crashed"  # the state of an attempt without a last word; never the state of a run
+
+_NOT_OF_AN_ATTEMPT = {Event.ADMITTED, Event.RETRYING, Event.WARNING}
+
+
+@dataclass(frozen=True)
+class Ending:
+    """What became of an attempt."""
+
+    state: str  # a contracts.states.State, or CRASHED
+    reason: str | None  # a contracts.states.Reason; None where the run goes on later
+    error: str | None
+
+
+@dataclass(frozen=True)
+class LastAttempt:
+    """What a journal tells about its newest attempt; number 0 where none has begun."""
+
+    number: int = 0
+    has_ended: bool = False
+    finishing: Mapping[str, Any] | None = None
+    step: int = 0
+    epoch: int = 0
+
+
+def classify_end(exit_code: int | None, signal_number: int | None, finishing: Mapping[str, Any] | None) -> Ending:
+    """What an exit means: the trainer's last word where it said one, else a crash.
+
+    The last word counts even if the process then died in its teardown: everything it reports is committed by then.
+    """
+    if finishing is not None:
+        return Ending(finishing["state"], finishing["reason"], finishing.get("error"))
+    return Ending(CRASHED, Reason.ERROR, _describe_exit(exit_code, signal_number))
+
+
+def record_end(
+    directory: RunDirectory, attempt: int, exit_code: int | None, signal_number: int | None, error: str | None = None
+) -> Ending:
+    """Write ENDED and outcome.json for an attempt whose trainer is gone; cuts a torn last line first.
+
+    `error` overrides the text for an end that the exit does not explain. outcome.json comes first, so whoever reads
+    ENDED finds it; a crash in between is made good by recording the same end again. Raises OSError.
+    """
+    journal = Journal(directory.events, attempt)
+    try:
+        last = read_last_attempt(directory.events)
+        last = last if last.number == attempt else replace(last, number=attempt, finishing=None)
+        outcome = _outcome(directory, last, exit_code, signal_number, error)
+        write_outcome(directory.outcome, outcome)
+        fields = ("state", "reason", "exit_code", "signal", "error", "step", "epoch")
+        journal.record(Event.ENDED, **{name: getattr(outcome, name) for name in fields})
+        journal.sync()
+    finally:
+        journal.close()
+    _drop_if_empty(directory.stacks(attempt))
+    return Ending(outcome.state, outcome.reason, outcome.error)
+
+
+def record_abandoned_end(directory: RunDirectory) -> LastAttempt:
+    """Record the end of a newest attempt that nobody has recorded: its host died with it. Tells what it found.
+
+    Only for a directory whose trainer.lock is free. Raises OSError.
+    """
+    last = read_last_attempt(directory.events)
+    if last.number and not last.has_ended:
+        record_end(directory, last.number, None, None, error="its worker host died, and the trainer with it")
+        return replace(last, has_ended=True)
+    _drop_if_empty(directory.stacks(last.number))  # the supervisor may have recorded the end of a lost host's trainer
+    return last
+
+
+def read_last_attempt(events: Path) -> LastAttempt:
+    """The newest attempt in a journal. Raises ValueError where a whole line is not JSON."""
+    last = LastAttempt()
+    for line in _all_lines(events):
+        last = _fold(last, line)
+    return last
+
+
+def _fold(last: LastAttempt, line: Mapping[str, Any]) -> LastAttempt:
+    event, attempt = line["event"], line["attempt"]
+    if event in _NOT_OF_AN_ATTEMPT or attempt < last.number:
+        return last
+    if attempt > last.number:
+        last = replace(last, number=attempt, has_ended=False, finishing=None)
+    last = replace(last, step=line.get("step", last.step), epoch=_epochs_finished(line, last.epoch))
+    match event:
+        case Event.FINISHING:
+            return replace(last, finishing=line)
+        case Event.ENDED:
+            return replace(last, has_ended=True)
+    return last
+
+
+def _epochs_finished(line: Mapping[str, Any], so_far: int) -> int:
+    """Lines within an epoch carry the running one; these carry the number of finished ones."""
+    counts = line["event"] in (Event.EPOCH, Event.FINISHING, Event.ENDED)
+    return int(line.get("epoch", so_far)) if counts else so_far
+
+
+def _outcome(
+    directory: RunDirectory, last: LastAttempt, exit_code: int | None, signal_number: int | None, error: str | None
+) -> Outcome:
+    ending = classify_end(exit_code, signal_number, last.finishing)
+    word = last.finishing or {}
+    return Outcome(
+        state=ending.state,
+        reason=ending.reason,
+        exit_code=exit_code,
+        signal=signal_number,
+        step=last.step if last.finishing else max(last.step, _step_of_pulse(directory, last.number)),
+        epoch=last.epoch,
+        monitor=word.get("monitor"),
+        model=word.get("model"),
+        error=error if error and not last.finishing else ending.error,
+        attempt=last.number,
+        ended_at=now(),
+    )
+
+
+def _step_of_pulse(directory: RunDirectory, attempt: int) -> int:
+    """The last step that a trainer without a last word has shown; 0 where it showed none."""
+    try:
+        pulse = PulsePage(directory.pulse_page).read()
+    except (OSError, ValueError):
+        return 0
+    return pulse.step if pulse.attempt == attempt else 0
+
+
+def _describe_exit(exit_code: int | None, signal_number: int | None) -> str:
+    if signal_number is not None:
+        return f"the trainer was killed by {signal.Signals(signal_number).name}"
+    if exit_code is not None:
+        return f"the trainer exited with {exit_code} before it could say why; see its log"
+    return "the trainer is gone, and nobody saw its exit"
+
+
+def _drop_if_empty(path: Path) -> None:
+    """Stacks are kept only if there are any: a hang or a crash wrote them."""
+    if path.exists() and path.stat().st_size == 0:
+        path.unlink()
+
+
+def _all_lines(path: Path) -> Iterator[dict[str, Any]]:
+    offset = 0
+    while True:
+        lines, end = read_lines(path, offset)
+        if end == offset:
+            return
+        yield from lines
+        offset = end

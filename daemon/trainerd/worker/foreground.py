@@ -1,0 +1,106 @@
+"""`trainerd train`: the training loop in this very process, in a run directory of its own, without a daemon.
+
+Does by itself what supervisor and worker host do for a submitted run: checks, admits, starts, and records the end.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from trainerd.config import spec_to_yaml
+from trainerd.contracts.errors import Finding, NotAllowed, SpecificationRefused
+from trainerd.contracts.journal import Event, Journal, now
+from trainerd.contracts.locks import PlaceLock
+from trainerd.contracts.messages import Inspect
+from trainerd.contracts.pages import OrdersPage, create_pages
+from trainerd.contracts.run_directory import RunDirectory
+from trainerd.contracts.spec import RunSpec
+from trainerd.contracts.states import State
+from trainerd.training.trainer import run_trainer
+from trainerd.worker.ending import record_abandoned_end, record_end
+from trainerd.worker.inspector import inspect
+from trainerd.worker.outcome import read_outcome
+from trainerd.worker.summary import summarize
+
+RUNS = Path("runs")
+
+
+def train_in_foreground(
+    file: Path, overrides: Sequence[str], run_directory: Path | None, say: Callable[[str], None]
+) -> int:
+    """Train the configuration `file` to its end; returns the exit code: 0, 75 with a checkpoint, or 1.
+
+    In a directory that holds a checkpoint the run goes on. Raises SpecificationRefused, AlreadyRunning for a directory
+    that another process trains in, NotAllowed for a run that has completed.
+    """
+    spec = _checked_spec(file, overrides, run_directory or RUNS, say)
+    directory = RunDirectory((run_directory or _next_free_directory(spec.name)).absolute())
+    directory.path.mkdir(parents=True, exist_ok=True)
+    lock = PlaceLock(directory.lock, "trainer")
+    attempt = _admit(spec, directory)
+    say(f"run directory: {directory.path}")
+    if spec.resources.gpus == 0:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    settled = OrdersPage(directory.orders_page).newest()
+    exit_code = run_trainer(directory, attempt=attempt, settled_order=settled, say=say)
+    record_end(directory, attempt, exit_code, None)
+    lock.release()
+    for line in summarize(read_outcome(directory.outcome), spec, directory, again=f"trainerd train {file}"):
+        say(line)
+    return exit_code
+
+
+def _checked_spec(file: Path, overrides: Sequence[str], disk: Path, say: Callable[[str], None]) -> RunSpec:
+    inspected = inspect(read_request(file, overrides), disk)
+    for warning in inspected.warnings:
+        say(f"warning: {Finding.from_json(warning)}")
+    if inspected.spec is None:
+        raise SpecificationRefused([Finding.from_json(finding) for finding in inspected.findings])
+    return RunSpec.model_validate(inspected.spec)
+
+
+def read_request(file: Path, overrides: Sequence[str]) -> Inspect:
+    """The request to inspect `file` as it is now. Raises SpecificationRefused where it cannot be read."""
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        raise SpecificationRefused([Finding(f"cannot be read: {why}", file=str(file))]) from error
+    return Inspect(str(file.absolute()), text, list(overrides))
+
+
+def _next_free_directory(name: str) -> Path:
+    """./runs/NAME-N for the lowest N that nobody has; made here, so two at the same time get different ones."""
+    RUNS.mkdir(exist_ok=True)
+    for number in itertools.count(1):
+        directory = RUNS / f"{name}-{number}"
+        try:
+            directory.mkdir()
+        except FileExistsError:
+            continue
+        return directory
+    raise AssertionError("itertools.count has no end")
+
+
+def _admit(spec: RunSpec, directory: RunDirectory) -> int:
+    """Make the directory ready for one more attempt, and tell its number. The caller holds the directory's lock."""
+    if directory.outcome.exists() and read_outcome(directory.outcome).state == State.COMPLETED:
+        raise NotAllowed(f"{directory.path}: this run has completed; its model is {directory.model}")
+    last = record_abandoned_end(directory)
+    _replace_text(directory.spec, spec_to_yaml(spec))
+    create_pages(directory.orders_page, directory.pulse_page)
+    if not directory.events.exists():
+        journal = Journal(directory.events, attempt=0)
+        fields = {"run": None, "name": spec.name, "owner": os.getuid(), "command": None, "priority": 0}
+        journal.record(Event.ADMITTED, **fields, submitted_at=now())
+        journal.close()
+    return last.number + 1
+
+
+def _replace_text(path: Path, text: str) -> None:
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(text)
+    temporary.rename(path)

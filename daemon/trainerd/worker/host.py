@@ -1,0 +1,239 @@
+"""The worker host's loop: one thread, one selector, and a fork for everything that could block or crash.
+
+It owns worker.sock and the children; it writes ends into journals, after reaping. It never touches CUDA, imports no
+user code, and decides nothing about a run beyond what the supervisor ordered.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import selectors
+import signal
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from trainerd.contracts.messages import Connection, Inspect, Kill, Message, Quit, Refused, Running, Start, Supervise
+from trainerd.worker.child import Child
+from trainerd.worker.inspections import Inspections
+from trainerd.worker.trainers import Trainers
+
+_log = logging.getLogger(__name__)
+_IDLE_SECONDS = 5.0
+_UNSETTLED_SECONDS = 0.01
+_PEER_READS_WITHIN_SECONDS = 2.0
+
+
+@dataclass
+class Peer:
+    """Somebody connected; a supervisor once it has introduced itself with its epoch."""
+
+    connection: Connection
+    epoch: int | None = None
+
+
+class WorkerHost:
+    """Serves one listening socket until it is told to end. Call `serve` once, from the main thread."""
+
+    def __init__(
+        self, listener: socket.socket, trainers: Trainers, inspections: Inspections, *, grace_seconds: float
+    ) -> None:
+        self._listener = listener
+        self._trainers = trainers
+        self._inspections = inspections
+        self._grace_seconds = grace_seconds
+        self._selector = selectors.DefaultSelector()
+        self._supervisor: Peer | None = None
+        self._highest_epoch = 0
+        self._is_ending = False
+        self._kill_at: float | None = None  # time.monotonic(), once told by a signal to end
+
+    def serve(self) -> None:
+        """Take orders and watch children until told to end, and no trainer is left."""
+        wake_up = self._wake_up_on_signals()
+        self._watch(self._listener, self._accept)
+        while not self._is_done():
+            self._hear()
+            self._inspections.kill_late()
+            self._kill_after_grace()
+            self._settle_ended()
+            self._begin_waiting()
+            self._reap_orphans()
+        signal.set_wakeup_fd(-1)
+        wake_up.close()
+
+    def _is_done(self) -> bool:
+        """Told to end, and no trainer left; after the grace, an end that the disk refuses is left to the next host."""
+        if self._kill_at is not None and time.monotonic() >= self._kill_at and not self._trainers.living():
+            return True
+        return self._is_ending and self._trainers.is_empty()
+
+    def _end(self) -> None:
+        self._is_ending = True
+        self._trainers.forget_waiting()
+
+    # Signals: the handler only wakes the selector.
+
+    def _wake_up_on_signals(self) -> socket.socket:
+        receiver, sender = socket.socketpair()
+        receiver.setblocking(False)
+        sender.setblocking(False)
+        signal.set_wakeup_fd(sender.detach())
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: None)
+        self._watch(receiver, lambda: self._end_on_signal(receiver))
+        return receiver
+
+    def _end_on_signal(self, receiver: socket.socket) -> None:
+        """Have every trainer commit a checkpoint and end; kill what has not ended after the grace period."""
+        number = receiver.recv(1)[0]
+        if self._kill_at is None:
+            _log.info("%s: ending with %d trainers", signal.Signals(number).name, len(self._trainers.living()))
+            self._end()
+            self._kill_at = time.monotonic() + self._grace_seconds
+            self._trainers.signal_all(signal.SIGTERM)
+
+    def _kill_after_grace(self) -> None:
+        if self._kill_at is not None and time.monotonic() >= self._kill_at:
+            self._trainers.signal_all(signal.SIGKILL)
+
+    # Connections.
+
+    def _hear(self) -> None:
+        for key, _ in self._selector.select(self._patience_seconds()):
+            key.data()
+
+    def _patience_seconds(self) -> float:
+        """How long nothing but an event can be due."""
+        if self._trainers.is_unsettled():
+            return _UNSETTLED_SECONDS
+        waits = [_IDLE_SECONDS, self._inspections.seconds_left()]
+        waits.append(None if self._kill_at is None else max(0.0, self._kill_at - time.monotonic()))
+        return min(wait for wait in waits if wait is not None)
+
+    def _accept(self) -> None:
+        sock, _ = self._listener.accept()
+        sock.settimeout(_PEER_READS_WITHIN_SECONDS)
+        peer = Peer(Connection(sock))
+        self._watch(peer.connection, lambda: self._read(peer))
+
+    def _read(self, peer: Peer) -> None:
+        try:
+            messages = peer.connection.receive_available()
+            for message in messages or ():
+                self._obey(peer, message)
+        except (OSError, ValueError) as error:
+            _log.warning("a connection is closed: %s", error)
+            messages = None
+        if messages is None:
+            self._drop(peer)
+
+    def _obey(self, peer: Peer, message: Message) -> None:
+        match message:
+            case Supervise():
+                self._admit_supervisor(peer, message.epoch)
+            case Inspect():
+                self._inspect(peer, message)
+            case Start() | Kill() | Quit() if peer is not self._supervisor:
+                peer.connection.send(Refused("this connection does not supervise"))
+            case Start():
+                self._order_start(message)
+            case Kill():
+                self._trainers.order_kill(message.run, message.attempt)
+            case Quit():
+                self._end()
+            case _:
+                peer.connection.send(Refused(f"a worker host takes no {message.type}"))
+
+    def _admit_supervisor(self, peer: Peer, epoch: int) -> None:
+        """The newest supervisor alone gives orders; one with a lower epoch was replaced and is shut out."""
+        if epoch < self._highest_epoch:
+            peer.connection.send(Refused(f"epoch {epoch} is over: epoch {self._highest_epoch} supervises"))
+            self._drop(peer)
+            return
+        if self._supervisor and self._supervisor is not peer:
+            self._drop(self._supervisor)
+        self._highest_epoch = epoch
+        self._supervisor = peer
+        peer.epoch = epoch
+        self._report()
+
+    def _inspect(self, peer: Peer, request: Inspect) -> None:
+        self._forget(peer.connection)
+        child = self._inspections.begin(request, peer.connection)
+        if child:
+            self._watch_child(child, partial(self._inspections.end, child.pid))
+
+    def _order_start(self, start: Start) -> None:
+        why = "the worker host is ending" if self._is_ending else self._trainers.order_start(start)
+        if why and self._supervisor:
+            _log.warning("refused: %s", why)
+            self._supervisor.connection.send(Refused(why))
+        elif any(living.start == start for living in self._trainers.living()):
+            self._report()  # the same order again; a new one is reported once it lives
+
+    def _drop(self, peer: Peer) -> None:
+        if peer is self._supervisor:
+            self._supervisor = None
+        self._forget(peer.connection)
+        peer.connection.close()
+
+    # Children.
+
+    def _begin_waiting(self) -> None:
+        begun = self._trainers.begin_waiting()
+        for trainer in begun:
+            self._watch_child(trainer.child, partial(self._trainers.note_end, trainer.start.run))
+        if begun:
+            self._report()
+
+    def _settle_ended(self) -> None:
+        if self._trainers.settle_ended():
+            self._report()
+
+    def _reap_orphans(self) -> None:
+        """Reap what trainers have left to this subreaper; a child of its own stops it: its turn comes by its pidfd."""
+        while end := _peek_at_end():
+            if self._trainers.has_child(end) or self._inspections.has_child(end):
+                return
+            os.waitid(os.P_PID, end, os.WEXITED)
+
+    def _report(self) -> None:
+        """Tell the supervisor what lives; one that does not read is dropped, and asks again when it comes back."""
+        if self._supervisor is None:
+            return
+        known = self._trainers.unfinished()
+        trainers = [{"run": one.start.run, "attempt": one.start.attempt, "pid": one.child.pid} for one in known]
+        try:
+            self._supervisor.connection.send(Running(trainers))
+        except OSError as error:
+            _log.warning("the supervisor does not listen: %s", error)
+            self._drop(self._supervisor)
+
+    # The selector.
+
+    def _watch(self, source: socket.socket | Connection | Child, act: Callable[[], None]) -> None:
+        self._selector.register(source, selectors.EVENT_READ, act)
+
+    def _watch_child(self, child: Child, act_on_end: Callable[[], None]) -> None:
+        def forget_and_act() -> None:
+            self._selector.unregister(child)
+            act_on_end()
+
+        self._watch(child, forget_and_act)
+
+    def _forget(self, connection: Connection) -> None:
+        if any(key.fileobj is connection for key in self._selector.get_map().values()):
+            self._selector.unregister(connection)
+
+
+def _peek_at_end() -> int | None:
+    """The PID of some child that has ended, left unreaped; None if there is none."""
+    try:
+        end = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return None
+    return end.si_pid if end else None

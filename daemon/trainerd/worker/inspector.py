@@ -1,0 +1,73 @@
+"""One check of a configuration and its data: everything that admission looks at, and every problem that it finds.
+
+Used by inspectors, `trainerd inspect` and `trainerd train` alike. Imports user code, so it runs in a process that may
+die: never in the worker host itself. It computes on fake tensors, touches no CUDA and writes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from trainerd.config import compose, spec_to_yaml
+from trainerd.config.origins import DEFAULT
+from trainerd.contracts.errors import Finding, SpecificationRefused
+from trainerd.contracts.messages import Inspect, Inspected
+from trainerd.contracts.spec import RunSpec
+from trainerd.data import check_values, open_source
+from trainerd.training.components import import_from
+from trainerd.training.model_check import check_model
+from trainerd.worker.disk_space import check_disk_space
+
+
+def inspect(request: Inspect, disk: Path) -> Inspected:
+    """The resolved specification, or all that is wrong with it. `disk`: where its run directory would lie."""
+    try:
+        composed = compose(Path(request.path), request.text, request.overrides)
+    except SpecificationRefused as refusal:
+        return Inspected(None, None, [finding.to_json() for finding in refusal.findings], [])
+    import_from(Path(request.path).parent)
+    problems, warnings = _check(composed.spec, disk)
+    findings = [_locate(finding, composed.origins).to_json() for finding in problems]
+    told = [_locate(finding, composed.origins).to_json() for finding in [*composed.warnings, *warnings]]
+    if findings:
+        return Inspected(None, None, findings, told)
+    return Inspected(composed.spec.model_dump(mode="json"), spec_to_yaml(composed.spec), [], told)
+
+
+def _check(spec: RunSpec, disk: Path) -> tuple[list[Finding], list[Finding]]:
+    """(problems, warnings) of data, model and disk. A model is tried on the data's shapes, so the data has to open."""
+    try:
+        source = open_source(spec.data)
+    except SpecificationRefused as refusal:
+        return refusal.findings, []
+    try:
+        model_problems, warnings = check_model(spec, source)
+        problems = [*check_values(source, spec.data), *model_problems]
+        if not model_problems:
+            problems += check_disk_space(spec, source, disk)
+        return problems, warnings
+    finally:
+        source.close()
+
+
+def _locate(finding: Finding, origins: Mapping[str, str]) -> Finding:
+    """The finding with the place in the configuration, or the override, that its key came from."""
+    if finding.file is not None or finding.key is None:
+        return finding
+    file, *numbers = _origin_of(finding.key, origins).rsplit(":", 2)
+    if len(numbers) == 2 and all(number.isdigit() for number in numbers):
+        return replace(finding, file=file, line=int(numbers[0]), column=int(numbers[1]))
+    return replace(finding, file=file or None)
+
+
+def _origin_of(key: str, origins: Mapping[str, str]) -> str:
+    """Who said `key`, or something within the nearest section above it; empty where nobody did."""
+    while key:
+        within = (origin for known, origin in origins.items() if known == key or known.startswith(f"{key}."))
+        said = next((origin for origin in within if origin != DEFAULT), "")
+        if said:
+            return said
+        key = key.rpartition(".")[0]
+    return ""

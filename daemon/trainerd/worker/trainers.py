@@ -1,0 +1,240 @@
+"""The trainers of one worker host: at most one per run, started, killed, and written off when they have ended.
+
+An attempt passes through three places here: waiting (ordered, its directory not free yet), living, ended (its session
+or its record still to be settled). Only the host's loop calls this, from one thread. It decides no retry.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from trainerd.contracts.messages import Start
+from trainerd.contracts.processes import living_members_of_session
+from trainerd.contracts.run_directory import RunDirectory
+from trainerd.worker.child import Child, fork_child
+from trainerd.worker.ending import read_last_attempt, record_abandoned_end, record_end
+
+_log = logging.getLogger(__name__)
+_RECORD_AGAIN_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Living:
+    """An attempt whose trainer runs."""
+
+    start: Start
+    child: Child
+
+
+@dataclass(frozen=True)
+class Ended:
+    """An attempt whose trainer is gone. Until it is reaped its zombie keeps the session's number from being reused."""
+
+    start: Start
+    child: Child | None  # None where no trainer of this host ever ran
+    is_reaped: bool = False
+    exit_code: int | None = None
+    signal: int | None = None
+    error: str | None = None
+    record_at: float = 0.0  # time.monotonic() from which to write its end down
+
+
+class Trainers:
+    """See the module. `become_trainer` is what a forked child does with its order."""
+
+    def __init__(self, become_trainer: Callable[[Start], int]) -> None:
+        self._become_trainer = become_trainer
+        self._waiting: dict[int, Start] = {}
+        self._living: dict[int, Living] = {}
+        self._ended: dict[int, Ended] = {}
+        self._newest_attempt: dict[int, int] = {}
+
+    # What the supervisor orders.
+
+    def order_start(self, start: Start) -> str | None:
+        """Take an order to start an attempt; says why where it is refused. The same order again changes nothing."""
+        if self._has(start.run, start.attempt):
+            return None
+        directory = RunDirectory(Path(start.run_dir))
+        if not directory.path.is_dir():
+            return f"run {start.run}: {start.run_dir} is not a directory"
+        newest = self._newest_attempt.get(start.run, 0)
+        if not newest:  # this host has not seen the run yet: an earlier one may have
+            newest = read_last_attempt(directory.events).number
+            if newest == start.attempt:
+                return self._record_lost_attempt(start, directory)
+        if start.attempt <= newest:
+            return f"run {start.run}: attempt {start.attempt} is not newer than {newest}"
+        self._newest_attempt[start.run] = start.attempt
+        self._waiting[start.run] = start
+        return None
+
+    def order_kill(self, run: int, attempt: int) -> None:
+        """Kill this attempt if it lives; one that waits never starts."""
+        living = self._living.get(run)
+        if living and living.start.attempt == attempt:
+            living.child.send(signal.SIGKILL)
+        waiting = self._waiting.get(run)
+        if waiting and waiting.attempt == attempt:
+            del self._waiting[run]
+
+    def forget_waiting(self) -> None:
+        """Start none of those that wait: the host ends, and a supervisor will order them again."""
+        self._waiting.clear()
+
+    def signal_all(self, number: signal.Signals) -> None:
+        for living in self._living.values():
+            living.child.send(number)
+
+    # What the host's loop does on every pass.
+
+    def begin_waiting(self) -> list[Living]:
+        """Start every waiting attempt whose directory is free, and tell which."""
+        ready = [start for run, start in self._waiting.items() if run not in self._living and run not in self._ended]
+        begun = [self._begin(start) for start in ready if _is_free(RunDirectory(Path(start.run_dir)))]
+        return [living for living in begun if living]
+
+    def note_end(self, run: int) -> None:
+        """The trainer of `run` has ended and waits to be reaped."""
+        living = self._living.pop(run)
+        self._ended[run] = Ended(living.start, living.child)
+
+    def settle_ended(self) -> bool:
+        """Empty the sessions of ended trainers, reap them and record their ends; whether any was recorded."""
+        before = len(self._ended)
+        for run, ended in list(self._ended.items()):
+            settled = self._settle(ended)
+            if settled is None:
+                del self._ended[run]
+            else:
+                self._ended[run] = settled
+        return len(self._ended) < before
+
+    # What the host asks.
+
+    def living(self) -> list[Living]:
+        return list(self._living.values())
+
+    def unfinished(self) -> list[Living]:
+        """Those that live, and those whose end is not on the disk yet: nobody may take one of them for lost."""
+        ended = [Living(one.start, one.child) for one in self._ended.values() if one.child]
+        return [*self._living.values(), *ended]
+
+    def is_empty(self) -> bool:
+        return not (self._waiting or self._living or self._ended)
+
+    def is_unsettled(self) -> bool:
+        """Whether something here moves on without an event that a selector could see."""
+        return bool(self._waiting or self._ended)
+
+    def has_child(self, pid: int) -> bool:
+        """Whether `pid` is a trainer that is not reaped yet."""
+        zombies = [ended.child for ended in self._ended.values() if not ended.is_reaped]
+        return any(child and child.pid == pid for child in [*(one.child for one in self.living()), *zombies])
+
+    def _has(self, run: int, attempt: int) -> bool:
+        starts = [
+            self._waiting.get(run),
+            *(known.start for known in (self._living.get(run), self._ended.get(run)) if known),
+        ]
+        return any(start and start.attempt == attempt for start in starts)
+
+    def _record_lost_attempt(self, start: Start, directory: RunDirectory) -> str | None:
+        """An earlier host has begun this very attempt and died with it: its end is due, not a second start."""
+        if read_last_attempt(directory.events).has_ended:
+            return f"run {start.run}: attempt {start.attempt} has ended"
+        self._newest_attempt[start.run] = start.attempt
+        self._ended[start.run] = Ended(start, None, error="its worker host died, and the trainer with it")
+        return None
+
+    def _begin(self, start: Start) -> Living | None:
+        """Fork the trainer of a waiting attempt. One that cannot be forked, or begun, counts as ended."""
+        del self._waiting[start.run]
+        try:
+            record_abandoned_end(RunDirectory(Path(start.run_dir)))
+            child = fork_child(lambda: self._become_trainer(start))
+        except (OSError, ValueError) as error:
+            _log.error("run %d attempt %d cannot start: %s", start.run, start.attempt, error)
+            self._ended[start.run] = Ended(start, None, error=f"the trainer could not be started: {error}")
+            return None
+        _log.info("run %d attempt %d started as process %d", start.run, start.attempt, child.pid)
+        self._living[start.run] = living = Living(start, child)
+        return living
+
+    def _settle(self, ended: Ended) -> Ended | None:
+        """One step towards a reaped and recorded end; None once both are done."""
+        if ended.child and not ended.is_reaped:
+            leftovers = living_members_of_session(ended.child.pid)
+            for pid in leftovers:
+                _kill(pid)
+            if leftovers:
+                return ended
+            exit_code, signal_number = ended.child.reap()
+            ended = replace(ended, is_reaped=True, exit_code=exit_code, signal=signal_number)
+        return self._record(ended)
+
+    def _record(self, ended: Ended) -> Ended | None:
+        """Write an end down; on a full or failing disk, again later: an end must not get lost."""
+        if time.monotonic() < ended.record_at:
+            return ended
+        directory = RunDirectory(Path(ended.start.run_dir))
+        if not _is_free(directory):
+            return ended
+        try:
+            ending = record_end(directory, ended.start.attempt, ended.exit_code, ended.signal, ended.error)
+        except FileNotFoundError:
+            _log.error("run %d: %s is gone; its end is not recorded", ended.start.run, directory.path)
+            return None
+        except (OSError, ValueError) as error:
+            _log.error("run %d: its end cannot be recorded yet: %s", ended.start.run, error)
+            return replace(ended, record_at=time.monotonic() + _RECORD_AGAIN_SECONDS)
+        _log.info("run %d attempt %d ended: %s, %s", ended.start.run, ended.start.attempt, ending.state, ending.reason)
+        return None
+
+
+def _is_free(directory: RunDirectory) -> bool:
+    """Whether no trainer holds the directory and none has left a process behind; kills what was left behind."""
+    try:
+        lock = os.open(directory.lock, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return True  # no trainer has ever been here, or the directory is gone
+    try:
+        fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        holder = os.pread(lock, 32, 0)
+    except OSError:
+        return False
+    finally:
+        os.close(lock)
+    leftovers = _left_behind_by(int(holder), directory) if holder.isdigit() else []
+    for pid in leftovers:
+        _kill(pid)
+    return not leftovers
+
+
+def _left_behind_by(trainer: int, directory: RunDirectory) -> list[int]:
+    """What still runs in the session of a trainer that is gone, and writes to the run's log.
+
+    The second half is for a session number that the kernel has given to a stranger since.
+    """
+    return [pid for pid in living_members_of_session(trainer) if _standard_error_of(pid) == directory.log.resolve()]
+
+
+def _standard_error_of(pid: int) -> Path | None:
+    try:
+        return Path(f"/proc/{pid}/fd/2").readlink()
+    except OSError:
+        return None
+
+
+def _kill(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return

@@ -1,0 +1,325 @@
+"""What supervisor and control plane may rely on from a worker host. Its trainers are stand-ins, all else is real."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from worker_harness import Host, RunDirectory, events_of, eventually, has_ended, start_order
+
+from trainerd.contracts.journal import Event
+from trainerd.contracts.locks import PlaceLock
+from trainerd.contracts.messages import Inspect, Inspected, Kill, Quit, Refused, Running
+from trainerd.contracts.processes import is_alive
+
+
+def outcome_of(directory: RunDirectory) -> dict[str, object]:
+    return json.loads(directory.outcome.read_text())
+
+
+def wait_for_start(directory: RunDirectory, attempt: int = 1) -> int:
+    """The PID of a trainer, once it trains."""
+
+    def started() -> int | None:
+        return next((line["pid"] for line in events_of(directory, Event.STARTED) if line["attempt"] == attempt), None)
+
+    return int(eventually(f"attempt {attempt} has started", started))
+
+
+def test_a_started_trainer_is_reported_and_its_end_is_recorded_before_it_is_reported_gone(stand_in: Host) -> None:
+    """The supervisor takes a run that is missing from a report, and has no end in its journal, for lost."""
+    run, directory = stand_in.new_run("finish")
+    supervisor = stand_in.supervise()
+
+    supervisor.order(start_order(run, directory))
+    supervisor.hears_pid(run)
+    supervisor.hears_gone(run)
+
+    ended = has_ended(directory)
+    assert ended is not None
+    assert (ended["state"], ended["reason"], ended["exit_code"], ended["signal"]) == ("completed", "finished", 0, None)
+    assert (ended["step"], ended["epoch"]) == (9, 3)
+    assert outcome_of(directory)["state"] == "completed"
+    assert not directory.stacks(1).exists(), "no stacks without a crash"
+
+
+def test_a_trainer_lives_in_a_session_of_its_own_with_its_own_log_gpus_and_title(stand_in: Host) -> None:
+    run, directory = stand_in.new_run("wait")
+    supervisor = stand_in.supervise()
+
+    supervisor.order(start_order(run, directory, gpus=["GPU-a", "GPU-b"]))
+    pid = wait_for_start(directory)
+
+    assert os.getsid(pid) == pid
+    assert link_of(pid, 0) == "/dev/null"
+    assert {link_of(pid, fd) for fd in (1, 2)} == {str(directory.log)}
+    assert not [link for link in open_files(pid) if link.startswith(("socket:", "anon_inode:"))], "the host's own"
+    assert events_of(directory, Event.STARTED)[0]["gpus"] == "GPU-a,GPU-b"
+    title = subprocess.run(["ps", "-o", "args=", "-p", str(pid)], capture_output=True, text=True, check=True).stdout
+    assert title.strip() == f"trainerd trainer {run} 1"
+    assert "attempt 1 does: wait" in directory.log.read_text()
+    supervisor.order(Kill(run, 1))
+    eventually("the trainer has ended", lambda: has_ended(directory))
+
+
+def open_files(pid: int) -> list[str]:
+    return [link_of(pid, int(entry.name)) for entry in os.scandir(f"/proc/{pid}/fd")]
+
+
+def link_of(pid: int, fd: int) -> str:
+    return str(Path(f"/proc/{pid}/fd/{fd}").readlink())
+
+
+def test_the_same_start_twice_is_one_trainer(stand_in: Host) -> None:
+    """After a reconnect the supervisor repeats itself; levels are agreed on, not messages."""
+    run, directory = stand_in.new_run("wait")
+    supervisor = stand_in.supervise()
+    supervisor.order(start_order(run, directory))
+    pid = wait_for_start(directory)
+
+    again = stand_in.supervise()
+    again.order(start_order(run, directory))
+
+    assert again.hears_pid(run) == pid
+    assert again.hears_pid(run) == pid
+    again.order(Kill(run, 1))
+    eventually("the trainer has ended", lambda: has_ended(directory))
+    assert len(events_of(directory, Event.STARTED)) == 1
+
+
+def test_a_killed_trainer_ends_as_crashed_with_its_signal(stand_in: Host) -> None:
+    run, directory = stand_in.new_run("wait")
+    stand_in.supervise().order(start_order(run, directory))
+
+    os.kill(wait_for_start(directory), signal.SIGKILL)
+
+    ended = eventually("the end is recorded", lambda: has_ended(directory))
+    assert (ended["state"], ended["reason"], ended["signal"]) == ("crashed", "error", signal.SIGKILL)
+    assert "SIGKILL" in ended["error"]
+
+
+def test_an_exception_in_a_trainer_is_in_its_log_and_ends_it_as_crashed(stand_in: Host) -> None:
+    run, directory = stand_in.new_run("raise")
+
+    stand_in.supervise().order(start_order(run, directory))
+
+    ended = eventually("the end is recorded", lambda: has_ended(directory))
+    assert (ended["state"], ended["exit_code"]) == ("crashed", 1)
+    assert "RuntimeError: user code is broken" in directory.log.read_text()
+
+
+def test_a_line_torn_by_a_crash_is_cut_before_the_end_is_written(stand_in: Host) -> None:
+    run, directory = stand_in.new_run("wait")
+    stand_in.supervise().order(start_order(run, directory))
+    pid = wait_for_start(directory)
+    with open(directory.events, "a") as events:
+        events.write('{"time": "2026-11-23T')
+
+    os.kill(pid, signal.SIGKILL)
+
+    eventually("the end is recorded", lambda: has_ended(directory))
+    lines = directory.events.read_text().splitlines()
+    assert [json.loads(line)["event"] for line in lines] == ["admitted", "started", "ended"]
+
+
+def test_an_attempt_that_is_not_newer_is_refused(stand_in: Host) -> None:
+    run, directory = stand_in.new_run("finish")
+    supervisor = stand_in.supervise()
+    supervisor.order(start_order(run, directory, attempt=2))
+    eventually("attempt 2 has ended", lambda: has_ended(directory, 2))
+    supervisor.hears_pid(run)
+    supervisor.hears_gone(run)
+
+    for attempt in (1, 2):
+        supervisor.order(start_order(run, directory, attempt=attempt))
+        refused = supervisor.hears()
+        assert isinstance(refused, Refused), refused
+        assert f"attempt {attempt} is not newer than 2" in refused.why
+
+
+def test_a_supervisor_that_was_replaced_is_shut_out(new_host: Host) -> None:
+    """A fencing epoch: two supervisors can never both give orders."""
+    run, directory = new_host.new_run("finish")
+    old = new_host.supervise(epoch=5)
+    assert isinstance(old.hears(), Running)
+
+    new = new_host.supervise(epoch=6)
+    assert isinstance(new.hears(), Running)
+    late = new_host.supervise(epoch=5)
+
+    assert old.hears() is None, "its connection is closed"
+    assert isinstance(late.hears(), Refused)
+    assert late.hears() is None
+    new.order(start_order(run, directory))
+    eventually("the new one is obeyed", lambda: has_ended(directory))
+
+
+def test_orders_from_a_connection_that_does_not_supervise_are_refused(new_host: Host) -> None:
+    run, directory = new_host.new_run("finish")
+    stranger = new_host.connect()
+
+    stranger.send(start_order(run, directory))
+
+    assert isinstance(stranger.receive(), Refused)
+    assert not events_of(directory, Event.STARTED)
+
+
+def test_the_next_attempt_waits_until_the_lock_is_free(new_host: Host) -> None:
+    """Somebody else may still train in the directory: two writers would ruin it."""
+    run, directory = new_host.new_run("finish")
+    lock = PlaceLock(directory.lock, "trainer")
+    supervisor = new_host.supervise()
+    supervisor.order(start_order(run, directory))
+    supervisor.order(start_order(run, directory))  # answered only after the first has been looked at
+    other_run, other = new_host.new_run("finish")
+    supervisor.order(start_order(other_run, other))
+    eventually("another run is not held up", lambda: has_ended(other))
+    assert not events_of(directory, Event.STARTED)
+
+    lock.release()
+
+    eventually("it starts once the lock is free", lambda: has_ended(directory))
+
+
+def test_what_a_trainer_leaves_behind_is_killed_and_reaped_before_its_end_is_recorded(stand_in: Host) -> None:
+    run, directory = stand_in.new_run("leave a process behind")
+
+    stand_in.supervise().order(start_order(run, directory))
+
+    eventually("the end is recorded", lambda: has_ended(directory))
+    left_behind = int((directory.path / "left_behind").read_text())
+    assert not is_alive(left_behind)
+    eventually("the orphan is reaped", lambda: not Path(f"/proc/{left_behind}").exists())
+
+
+def test_trainers_die_with_their_host_and_the_next_host_records_it(new_host: Host) -> None:
+    run, directory = new_host.new_run("wait")
+    new_host.supervise().order(start_order(run, directory))
+    pid = wait_for_start(directory)
+
+    new_host.kill()
+    killed_at = time.monotonic()
+    eventually("the trainer is gone", lambda: not is_alive(pid))
+
+    assert time.monotonic() - killed_at < 1.0  # 25 ms where nothing else runs
+    assert has_ended(directory) is None
+    new_host.start()
+    new_host.supervise().order(start_order(run, directory, attempt=2))
+    ended = eventually("the first attempt's end is recorded", lambda: has_ended(directory))
+    assert ended["state"] == "crashed"
+    wait_for_start(directory, attempt=2)
+    events = [line["event"] for line in events_of_all(directory)]
+    assert events == ["admitted", "started", "ended", "started"]
+
+
+def events_of_all(directory: RunDirectory) -> list[dict[str, object]]:
+    return [json.loads(line) for line in directory.events.read_text().splitlines()]
+
+
+def test_a_start_repeated_to_the_next_host_records_the_lost_attempt_and_starts_nothing(new_host: Host) -> None:
+    """The supervisor cannot know how far the order got before the host died; the retry is its to decide."""
+    run, directory = new_host.new_run("wait")
+    new_host.supervise().order(start_order(run, directory))
+    wait_for_start(directory)
+    new_host.kill()
+    new_host.start()
+
+    new_host.supervise().order(start_order(run, directory))
+
+    ended = eventually("the end is recorded", lambda: has_ended(directory))
+    assert ended["state"] == "crashed"
+    assert "host died" in ended["error"]
+    assert len(events_of(directory, Event.STARTED)) == 1
+
+
+def test_sigterm_interrupts_every_trainer_and_ends_the_host_after_them(new_host: Host) -> None:
+    run, directory = new_host.new_run("wait")
+    new_host.supervise().order(start_order(run, directory))
+    wait_for_start(directory)
+
+    new_host.process.terminate()
+
+    assert new_host.process.wait(10) == 0
+    ended = has_ended(directory)
+    assert ended is not None
+    assert (ended["state"], ended["exit_code"]) == ("interrupted", 75)
+
+
+def test_a_trainer_that_holds_out_is_killed_after_the_grace_period(new_host: Host) -> None:
+    run, directory = new_host.new_run("hold out")
+    new_host.supervise().order(start_order(run, directory))
+    wait_for_start(directory)
+
+    new_host.process.terminate()
+
+    assert new_host.process.wait(10) == 0
+    ended = has_ended(directory)
+    assert ended is not None
+    assert ended["signal"] == signal.SIGKILL
+
+
+def test_quit_ends_the_host_once_no_trainer_is_left(new_host: Host) -> None:
+    run, directory = new_host.new_run("wait")
+    supervisor = new_host.supervise()
+    supervisor.order(start_order(run, directory))
+    pid = wait_for_start(directory)
+
+    supervisor.order(Quit())
+    supervisor.order(start_order(*new_host.new_run("finish")))
+
+    while not isinstance(supervisor.hears(), Refused):
+        pass
+    assert new_host.process.poll() is None
+    os.kill(pid, signal.SIGTERM)
+    assert new_host.process.wait(10) == 0
+    assert has_ended(directory)
+
+
+def test_an_inspector_answers_on_the_connection_that_asked(stand_in: Host) -> None:
+    asking = stand_in.connect()
+
+    asking.send(Inspect("/nowhere.yaml", "answer"))
+
+    answer = asking.receive()
+    assert isinstance(answer, Inspected)
+    assert answer.spec == {"text": "answer"}
+    assert asking.receive() is None
+    eventually("the inspector is reaped", lambda: not stand_in.children())
+
+
+def test_an_inspector_that_dies_is_an_end_of_file(stand_in: Host) -> None:
+    asking = stand_in.connect()
+
+    asking.send(Inspect("/nowhere.yaml", "die"))
+
+    assert asking.receive() is None
+
+
+def test_an_inspector_that_exceeds_its_time_is_killed(stand_in: Host) -> None:
+    asking = stand_in.connect()
+
+    asking.send(Inspect("/nowhere.yaml", "hang", limit_seconds=0.2))
+
+    assert asking.receive() is None
+    eventually("the inspector is reaped", lambda: not stand_in.children())
+
+
+def test_a_line_that_is_no_message_closes_the_connection_and_nothing_else(stand_in: Host) -> None:
+    confused = stand_in.connect()
+
+    confused.socket.sendall(b'{"type": "nonsense"}\n')
+
+    assert confused.receive() is None
+    assert isinstance(stand_in.supervise().hears(), Running)
+
+
+def test_importing_the_host_loads_no_torch() -> None:
+    """`trainerd worker` takes its lock, and refuses a second one, before it spends seconds on warming up."""
+    code = "import sys, trainerd.worker.host, trainerd.worker.trainer_process; sys.exit('torch' in sys.modules)"
+
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,139 @@
+"""What an exit means, and what is written down of it."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trainerd.contracts.journal import Event, Journal
+from trainerd.contracts.pages import PulsePage, PulseWriter, create_pages
+from trainerd.contracts.run_directory import RunDirectory
+from trainerd.worker.ending import CRASHED, classify_end, read_last_attempt, record_abandoned_end, record_end
+
+LAST_WORD: dict[str, Any] = {"state": "completed", "reason": "early_stopping", "error": None}
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> RunDirectory:
+    directory = RunDirectory(tmp_path)
+    create_pages(directory.orders_page, directory.pulse_page)
+    return directory
+
+
+def write_journal(directory: RunDirectory, attempt: int, *events: tuple[Event, dict[str, Any]]) -> None:
+    journal = Journal(directory.events, attempt)
+    for event, fields in events:
+        journal.record(event, **fields)
+    journal.close()
+
+
+def ended_lines(directory: RunDirectory) -> list[dict[str, Any]]:
+    lines = [json.loads(line) for line in directory.events.read_text().splitlines()]
+    return [line for line in lines if line["event"] == "ended"]
+
+
+@pytest.mark.parametrize(
+    ("exit_code", "signal_number", "finishing", "state", "reason"),
+    [
+        (0, None, LAST_WORD, "completed", "early_stopping"),
+        (75, None, {"state": "interrupted", "reason": None}, "interrupted", None),
+        (1, None, {"state": "failed", "reason": "diverged", "error": "nan"}, "failed", "diverged"),
+        (None, signal.SIGSEGV, LAST_WORD, "completed", "early_stopping"),  # died in its teardown, all was committed
+        (None, signal.SIGKILL, None, CRASHED, "error"),
+        (0, None, None, CRASHED, "error"),  # an exit without a last word is never a completion
+        (130, None, None, CRASHED, "error"),
+        (None, None, None, CRASHED, "error"),
+    ],
+)
+def test_the_last_word_decides_and_without_one_it_is_a_crash(
+    exit_code: int | None, signal_number: int | None, finishing: dict[str, Any] | None, state: str, reason: str | None
+) -> None:
+    ending = classify_end(exit_code, signal_number, finishing)
+
+    assert (ending.state, ending.reason) == (state, reason)
+
+
+def test_an_end_is_in_the_journal_and_in_outcome_json(directory: RunDirectory) -> None:
+    monitor = {"name": "val_loss", "mode": "min", "best": 0.5, "best_epoch": 2, "best_step": 20, "last": 0.6}
+    word = LAST_WORD | {"step": 30, "epoch": 3, "monitor": monitor, "model": {"path": "m", "step": 20, "epoch": 2}}
+    write_journal(directory, 1, (Event.STARTED, {"pid": 7}), (Event.FINISHING, word))
+
+    record_end(directory, 1, 0, None)
+
+    outcome = json.loads(directory.outcome.read_text())
+    assert outcome == word | {"exit_code": 0, "signal": None, "attempt": 1, "ended_at": outcome["ended_at"]}
+    [ended] = ended_lines(directory)
+    assert (ended["state"], ended["step"], ended["epoch"], ended["attempt"]) == ("completed", 30, 3, 1)
+
+
+def test_a_crash_tells_the_last_step_that_was_seen_and_the_epochs_finished(directory: RunDirectory) -> None:
+    epoch = {"epoch": 4, "step": 40}
+    write_journal(directory, 2, (Event.STARTED, {"pid": 7}), (Event.EPOCH, epoch))
+    PulseWriter(PulsePage(directory.pulse_page, writable=True), attempt=2).beat(47)
+
+    record_end(directory, 2, None, signal.SIGKILL)
+
+    [ended] = ended_lines(directory)
+    assert (ended["step"], ended["epoch"], ended["signal"]) == (47, 4, signal.SIGKILL)
+
+
+def test_the_last_word_of_an_earlier_attempt_says_nothing_about_this_one(directory: RunDirectory) -> None:
+    write_journal(directory, 1, (Event.FINISHING, {"state": "interrupted", "reason": None, "step": 5, "epoch": 1}))
+
+    ending = record_end(directory, 2, 1, None)
+
+    assert ending.state == CRASHED
+
+
+def test_a_torn_line_is_cut_and_never_part_of_the_end(directory: RunDirectory) -> None:
+    write_journal(directory, 1, (Event.STARTED, {"pid": 7}))
+    whole = directory.events.read_text()
+    with open(directory.events, "a") as events:
+        events.write('{"event": "finishing", "state": "comp')
+
+    record_end(directory, 1, None, signal.SIGKILL)
+
+    assert directory.events.read_text().startswith(whole)
+    assert [json.loads(line)["event"] for line in directory.events.read_text().splitlines()] == ["started", "ended"]
+
+
+def test_an_end_that_nobody_recorded_is_recorded_once(directory: RunDirectory) -> None:
+    write_journal(directory, 3, (Event.STARTED, {"pid": 7}))
+
+    found = [record_abandoned_end(directory) for _ in range(2)]
+
+    assert [last.number for last in found] == [3, 3]
+    [ended] = ended_lines(directory)
+    assert (ended["attempt"], ended["state"]) == (3, CRASHED)
+
+
+def test_a_run_that_was_only_admitted_has_no_attempt_to_end(directory: RunDirectory) -> None:
+    write_journal(directory, 0, (Event.ADMITTED, {"run": 1}))
+
+    assert record_abandoned_end(directory).number == 0
+    assert not ended_lines(directory)
+    assert not directory.outcome.exists()
+
+
+def test_what_the_supervisor_writes_after_an_end_starts_no_attempt(directory: RunDirectory) -> None:
+    write_journal(directory, 1, (Event.ENDED, {"state": CRASHED, "step": 1, "epoch": 0}))
+    write_journal(directory, 2, (Event.RETRYING, {"delay_seconds": 5, "failures": 1}))
+
+    last = read_last_attempt(directory.events)
+
+    assert (last.number, last.has_ended) == (1, True)
+
+
+def test_only_stacks_that_hold_something_are_kept(directory: RunDirectory) -> None:
+    directory.stacks(1).touch()
+    directory.stacks(2).write_text("Fatal Python error: Segmentation fault")
+    for attempt in (1, 2):
+        write_journal(directory, attempt, (Event.STARTED, {"pid": 7}))
+        record_end(directory, attempt, None, signal.SIGSEGV)
+
+    assert not directory.stacks(1).exists()
+    assert directory.stacks(2).exists()
