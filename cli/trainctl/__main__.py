@@ -1,0 +1,5 @@
+"""`python -m trainctl` is `trainctl`."""
+
+from trainctl.main import main
+
+main()

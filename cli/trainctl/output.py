@@ -1,0 +1,51 @@
+"""Data on stdout, in the form that was asked for: a table for people, or JSON, JSON lines or ids for scripts."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from trainctl.run_report import describe_run
+from trainctl.terminal import write
+
+FORMATS = ("table", "json", "jsonl", "id")
+
+Json = dict[str, Any]
+
+
+def write_runs(runs: Sequence[Json], form: str, draw: Callable[[Json], list[str]]) -> None:
+    """Write what is known about runs that were named one by one: one object for one run, an array for several."""
+    if form == "table":
+        write_lines(line for index, run in enumerate(runs) for line in [*([""] if index else []), *draw(run)])
+    elif form == "json" and len(runs) == 1:
+        write_json(runs[0])
+    else:
+        write_list(runs, form)
+
+
+def write_if_asked(runs: Sequence[Json], form: str | None) -> None:
+    """Write the runs that an order was about where a script wants them; people have been told already."""
+    if form is not None:
+        write_runs(runs, form, describe_run)
+
+
+def write_list(records: Sequence[Json], form: str) -> None:
+    """Write records as an array (json), one a line (jsonl), or by their ids alone (id)."""
+    match form:
+        case "json":
+            write_json(list(records))
+        case "jsonl":
+            write_lines(json.dumps(record) for record in records)
+        case "id":
+            write_lines(str(record["id"]) for record in records)
+
+
+def write_json(document: Any) -> None:
+    sys.stdout.write(json.dumps(document, indent=2) + "\n")
+
+
+def write_lines(lines: Iterable[str]) -> None:
+    for line in lines:
+        write(line)

@@ -1,0 +1,126 @@
+"""A daemon that is up, and the ways in which people reach it: trainctl through pipes, and trainctl on a terminal."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import select
+import struct
+import subprocess
+import termios
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import psutil
+
+Json = dict[str, Any]
+Found = TypeVar("Found")
+
+
+def poll(look: Callable[[], Found], reason: str, seconds: float = 20.0) -> Found:
+    """The first true thing that `look` finds; fails with the reason where there is none within `seconds`."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if found := look():
+            return found
+        time.sleep(0.02)
+    raise AssertionError(f"{reason}: not within {seconds} s")
+
+
+class LiveDaemon:
+    """Orders and questions, each through a trainctl process of its own."""
+
+    def __init__(self, home: Path, environment: dict[str, str], pid: int) -> None:
+        self.home = home
+        self.environment = environment
+        self._pid = pid
+
+    def process(self, title: str) -> psutil.Process | None:
+        """The living process of the daemon that `ps` shows as `title`."""
+        children = psutil.Process(self._pid).children()
+        return next((child for child in children if " ".join(child.cmdline()).startswith(title)), None)
+
+    def trainctl(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        words = ["trainctl", *map(str, arguments)]
+        return subprocess.run(words, env=self.environment, capture_output=True, text=True, timeout=60, check=False)
+
+    def submit(self, *arguments: str | Path) -> str:
+        """The id of a run that has been queued."""
+        queued = self.trainctl("submit", *arguments)
+        assert queued.returncode == 0, queued.stderr
+        return queued.stdout.strip()
+
+    def show(self, run: str) -> Json:
+        shown = self.trainctl("show", run, "-o", "json")
+        assert shown.returncode == 0, shown.stderr
+        document: Json = json.loads(shown.stdout)
+        return document
+
+    def await_step(self, run: str, step: int) -> Json:
+        """The run once it has done at least `step` steps. (The step is live; the process is known a moment later.)"""
+
+        def look() -> Json | None:
+            found = self.show(run)
+            assert found["state"] in ("queued", "starting", "running"), found
+            return found if found["step"] >= step and found["pids"] else None
+
+        found = poll(look, f"run {run} gets to step {step}")
+        assert found is not None
+        return found
+
+    def metrics(self, run: str) -> list[Json]:
+        return [json.loads(line) for line in self.trainctl("metrics", run, "-o", "jsonl").stdout.splitlines()]
+
+
+class Terminal:
+    """trainctl in a Unix session of its own, with a pseudo-terminal as its controlling terminal."""
+
+    def __init__(self, daemon: LiveDaemon, *arguments: str | Path) -> None:
+        self._master, slave = os.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 100, 0, 0))
+        self.process = subprocess.Popen(
+            ["trainctl", *map(str, arguments)],
+            env={**daemon.environment, "TERM": "xterm"},
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        )
+        os.close(slave)
+        self.shown = ""
+
+    def read_until(self, text: str, seconds: float = 30.0) -> None:
+        """Read what is shown until `text` has appeared."""
+        deadline = time.monotonic() + seconds
+        while text not in self.shown:
+            left = deadline - time.monotonic()
+            assert left > 0, f"{text!r} was not shown within {seconds} s:\n{self.shown}"
+            if select.select([self._master], [], [], left)[0] and not self._read():
+                raise AssertionError(f"trainctl ended before it showed {text!r}:\n{self.shown}")
+
+    def press_ctrl_c(self) -> None:
+        """What the key does: the terminal sends SIGINT to the whole foreground process group."""
+        os.write(self._master, b"\x03")
+
+    def read_to_the_end(self) -> int:
+        """Read everything; trainctl's exit code."""
+        while self._read():
+            pass
+        return self.process.wait(timeout=30)
+
+    def close(self) -> int:
+        """Close the window: the kernel sends SIGHUP to the session. trainctl's exit code, negative for a signal."""
+        os.close(self._master)
+        return self.process.wait(timeout=30)
+
+    def _read(self) -> bytes:
+        try:
+            data = os.read(self._master, 1 << 16)
+        except OSError:  # EIO: nobody has the terminal open any more
+            data = b""
+        self.shown += data.decode("utf-8", "replace")
+        return data
