@@ -22,7 +22,7 @@ from trainerd.training import random_state, training_state
 from trainerd.training.checkpoints.keeper import CheckpointKeeper
 from trainerd.training.checkpoints.snapshot import RunState, load
 from trainerd.training.checkpoints.verify import newest_verified
-from trainerd.training.components import build_loss, build_measures, build_model, import_from
+from trainerd.training.components import Compare, build_loss, build_measures, build_model, import_from
 from trainerd.training.devices import apply_determinism, environment_facts, resolve_device
 from trainerd.training.early_stopping import Standing, Watch
 from trainerd.training.metric_log import Difference, MetricLog
@@ -105,7 +105,7 @@ def _assemble(attempt: Attempt, spec: RunSpec, device: torch.device, source: Sou
         directory=directory,
         device=device,
         update=_build_update(spec, source, device, spec.trainer.max_epochs * _steps_per_epoch(spec, training)),
-        measures=build_measures(spec.metrics),
+        measures={name: _on_device(each, device) for name, each in build_measures(spec.metrics).items()},
         training=training,
         validation=validation,
         data_fingerprint=source.fingerprint(),
@@ -136,15 +136,18 @@ def _open_streams(spec: RunSpec, source: Source, device: torch.device) -> tuple[
 
 def _build_update(spec: RunSpec, source: Source, device: torch.device, total_steps: int) -> Update:
     model = build_model(spec.model, source.inputs, source.targets).to(device)
-    loss = build_loss(spec.loss)
     return Update(
         model=model,
-        loss=loss.to(device) if isinstance(loss, torch.nn.Module) else loss,
+        loss=_on_device(build_loss(spec.loss), device),
         optimizer=build_optimizer(spec.optimizer, model),
         schedule=build_schedule(spec.schedule, total_steps, spec.monitor[1] if spec.monitor else "min"),
         precision=Precision.resolve(spec.trainer.precision, device),
         grad_clip=spec.trainer.grad_clip,
     )
+
+
+def _on_device(compare: Compare, device: torch.device) -> Compare:
+    return compare.to(device) if isinstance(compare, torch.nn.Module) else compare
 
 
 def _steps_per_epoch(spec: RunSpec, training: BatchStream) -> int:

@@ -14,6 +14,7 @@ from trainerd.training import random_state
 from trainerd.training.checkpoints.snapshot import RunState
 from trainerd.training.devices import environment_facts
 from trainerd.training.early_stopping import Standing
+from trainerd.training.optimizers import is_fused
 from trainerd.training.progress import Progress
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def capture(run: Run) -> RunState:
             "standing": run.standing.to_json(),
             "meter": run.meter.state_dict(),
             "random": random_state.capture(run.device),
-            "environment": environment_facts(run.device),
+            "environment": _environment(run),
             "data_fingerprint": run.data_fingerprint,
         },
     )
@@ -68,12 +69,17 @@ def saved_threads(state: RunState) -> int:
 
 
 def _differences(training: dict[str, Any], run: Run) -> list[str]:
-    now = environment_facts(run.device)
+    now = _environment(run)
     then = training["environment"]
     changed = [f"{name}: {then.get(name)} -> {now.get(name)}" for name in now if then.get(name) != now.get(name)]
     if training["data_fingerprint"] != run.data_fingerprint:
         changed.append("the data file is not the one that the run was trained on")
     return changed
+
+
+def _environment(run: Run) -> dict[str, Any]:
+    """What the last bits of a sum depend on, beside the state."""
+    return {**environment_facts(run.device), "fused_optimizer": is_fused(run.update.optimizer)}
 
 
 def set_threads(count: int) -> None:
