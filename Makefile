@@ -16,7 +16,10 @@ help:
 install: $(INSTALLED)
 
 $(INSTALLED): pyproject.toml constraints.txt
-	$(PYTHON) -c 'import sys; sys.exit("trainerd needs Python 3.11 or newer: make install PYTHON=python3.11") if sys.version_info < (3, 11) else None'
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	    { echo "trainerd needs Python 3.11 or newer; name one: make install PYTHON=python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' || \
+	    { echo "this Python cannot make virtual environments; on Debian: apt-get install python3-venv" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,demo]'
 	touch $@
@@ -25,7 +28,7 @@ demo: install
 	$(VENV)/bin/python -m demo.run
 
 test: install
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest --durations=10
 
 check: install
 	$(VENV)/bin/ruff check .
@@ -37,4 +40,4 @@ bench: install
 	$(VENV)/bin/python -m benchmarks
 
 clean:
-	rm -rf $(VENV) .demo
+	rm -rf $(VENV) .demo configs/data
