@@ -13,7 +13,7 @@ from torch import nn
 from trainerd.contracts.errors import SpecificationRefused
 from trainerd.contracts.spec import Optimizer
 from trainerd.training.components import import_from
-from trainerd.training.optimizers import build_optimizer, is_fused
+from trainerd.training.optimizers import build_optimizer, direct_step, is_fused
 
 
 @pytest.fixture
@@ -93,3 +93,27 @@ def test_a_mistake_is_located(user_optimizers: None, spec: dict[str, Any], said:
 def test_a_model_without_parameters_cannot_be_trained() -> None:
     with pytest.raises(SpecificationRefused, match="model: the model has no parameters"):
         build(nn.ReLU(), name="adamw")
+
+
+def test_a_direct_step_is_the_step_without_its_profiler_range() -> None:
+    """Bit for bit the same update; and should torch wrap it otherwise one day, this says so."""
+    directly, wrapped = nn.Linear(3, 2), nn.Linear(3, 2)
+    wrapped.load_state_dict(directly.state_dict())
+    optimizers = [torch.optim.AdamW(model.parameters(), fused=True) for model in (directly, wrapped)]
+    steps = [direct_step(optimizers[0]), optimizers[1].step]
+    for _ in range(3):
+        for model, step in zip((directly, wrapped), steps, strict=True):
+            model(torch.ones(4, 3)).square().sum().backward()
+            step()
+    assert torch.equal(directly.weight, wrapped.weight)
+    with torch.profiler.profile() as profile:
+        steps[0]()
+    assert not any("Optimizer.step" in event.key for event in profile.key_averages())
+
+
+def test_an_optimizer_with_a_hook_keeps_its_whole_step() -> None:
+    calls: list[str] = []
+    optimizer = torch.optim.SGD(torch.nn.Linear(3, 2).parameters())
+    optimizer.register_step_post_hook(lambda *_: calls.append("hook"))
+    direct_step(optimizer)()
+    assert calls == ["hook"]
