@@ -129,7 +129,8 @@ class PulseWriter:
         self._slot[_EPOCH] = epoch
 
     def acknowledge(self, order_number: int) -> None:
-        self._slot[_ORDER_SEEN] = order_number
+        """Show that an order has been obeyed; an older number changes nothing."""
+        self._slot[_ORDER_SEEN] = max(order_number, self._slot[_ORDER_SEEN])
 
 
 def create_pages(orders: Path, pulse: Path) -> None:

@@ -91,7 +91,7 @@ class Split(Section):
     """Which samples validate: a fraction chosen by a seed, or the samples that a key in the file marks."""
 
     val: float | None = Field(None, gt=0, lt=1, description="Fraction of the samples used for validation.")
-    seed: int = Field(0, ge=0, description="Seed of the choice; it does not depend on the run's seed.")
+    seed: int = Field(0, ge=0, lt=2**63, description="Seed of the choice; it does not depend on the run's seed.")
     key: str | None = Field(None, description="Data set or column that is nonzero for validation samples.")
 
     @model_validator(mode="after")
@@ -118,7 +118,7 @@ class SyntheticData(Data):
 
     kind: Literal["synthetic"] = Field(description="synthetic: sine waves from a seed.")
     samples: int = Field(gt=0, description="Number of samples.")
-    seed: int = Field(0, ge=0, description="Seed of the waves.")
+    seed: int = Field(0, ge=0, lt=2**63, description="Seed of the waves.")
 
 
 class Hdf5Data(Data):

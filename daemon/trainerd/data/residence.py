@@ -69,7 +69,8 @@ class ReadOnDemand:
 
     def take(self, positions: Indices) -> Fields:
         batch = self._source.gather(self._samples[positions])
-        return _moved((batch.inputs[0], batch.targets[0]), self._device)
+        # numpy's memory is aligned to 16 bytes, and differently each time; torch's to 64, as kernels see it elsewhere.
+        return _moved((batch.inputs[0].clone(), batch.targets[0].clone()), self._device)
 
 
 def _load(source: Source, samples: Indices) -> Fields:

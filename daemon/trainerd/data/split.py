@@ -21,10 +21,9 @@ def split_samples(source: Source, split: Split | None) -> tuple[Indices, Indices
     """(training samples, validation samples), each ascending, together every sample once.
 
     Without a split everything trains. A fraction of the samples is rounded to the nearest whole number, at least one
-    and at most all but one; `val: 0` validates on nothing. Raises SpecificationRefused where a side that must have
-    samples would have none.
+    and at most all but one. Raises SpecificationRefused where a side would have no samples.
     """
-    if split is None or split.val == 0:
+    if split is None:
         return np.arange(len(source)), np.empty(0, np.int64)
     validates = _mark_validation(source, split)
     training, validation = np.flatnonzero(~validates), np.flatnonzero(validates)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import platform
-from typing import Any
+from typing import Any, Literal
 
 import numpy
 import torch
 
 from trainerd.contracts.errors import Finding, SpecificationRefused
+from trainerd.contracts.spec import RunSpec
 
 
 def resolve_device(name: str) -> torch.device:
@@ -27,6 +28,25 @@ def resolve_device(name: str) -> torch.device:
         found = f"{visible} visible GPU{'s' if visible != 1 else ''}"
         raise SpecificationRefused([Finding(f"there is no {name} for this run", key="trainer.device", found=found)])
     return torch.device("cuda", device.index or 0)
+
+
+def check_device(device: str, gpus: int | Literal["auto"]) -> list[Finding]:
+    """A finding where `trainer.device` is a GPU that `resources.gpus` will not give. Makes no CUDA context."""
+    if not device.startswith("cuda"):
+        return []
+    own = min(1, torch.cuda.device_count()) if gpus == "auto" else gpus
+    if int(device.partition(":")[2] or 0) < own:
+        return []
+    expected = f"cuda:0 to cuda:{own - 1}, counted among the run's own GPUs" if own else "cpu or auto"
+    message = f"the run has {own} GPU{'s' if own != 1 else ''}"
+    return [Finding(message, key="trainer.device", expected=expected, found=device)]
+
+
+def likely_device_type(spec: RunSpec) -> str:
+    """cpu or cuda: where a run of `spec` will train on this machine."""
+    if spec.trainer.device != "auto":
+        return spec.trainer.device.partition(":")[0]
+    return "cuda" if spec.resources.gpus != 0 and torch.cuda.device_count() else "cpu"
 
 
 def apply_determinism(deterministic: bool) -> None:

@@ -10,6 +10,8 @@ import torch
 from trainerd.contracts.errors import CorruptCheckpoint, DataError, Diverged, ExitCode, SpecificationRefused
 from trainerd.contracts.pages import Order
 from trainerd.contracts.states import Reason, State
+from trainerd.training.checkpoints.verify import Damaged
+from trainerd.training.state_tree import Unsaveable
 
 CRASHED = "crashed"  # not a state of a run: the supervisor decides whether it is retried
 
@@ -49,9 +51,13 @@ def ending_of(error: BaseException) -> Ending:
             return Ending(State.FAILED, Reason.DATA_ERROR, message)
         case CorruptCheckpoint():
             return Ending(State.FAILED, Reason.CORRUPT_CHECKPOINT, message)
-        case SpecificationRefused():
+        case Damaged():
+            return Ending(State.FAILED, Reason.CORRUPT_CHECKPOINT, message)
+        case SpecificationRefused() | Unsaveable():
             return Ending(State.FAILED, Reason.ERROR, message)
         case torch.OutOfMemoryError() | MemoryError():
+            return Ending(CRASHED, Reason.OUT_OF_MEMORY, message)
+        case RuntimeError() if "DefaultCPUAllocator" in message:  # torch has no type for it on the CPU
             return Ending(CRASHED, Reason.OUT_OF_MEMORY, message)
         case OSError(errno=errno.ENOSPC | errno.EDQUOT):
             return Ending(State.FAILED, Reason.DISK_FULL, message)

@@ -18,6 +18,7 @@ def train(run: Run) -> Ending:
                 return run.stopped()
         if not validate(run):  # an order came in between
             return run.stopped()
+        run.save_checkpoint_if_due()
         if run.has_converged():
             return run.converged()
     return run.finished()

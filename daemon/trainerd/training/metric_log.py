@@ -31,8 +31,10 @@ class MetricLog:
     """Appends metric lines after `resume_step`; earlier lines stand, later ones are compared when they come again."""
 
     def __init__(self, path: Path, resume_step: int, report: Callable[[Difference], None]) -> None:
+        """`report` hears of the first difference: on a GPU, where steps need not repeat, all of them may differ."""
         self._lines = JsonLinesWriter(path)
         self._report = report
+        self._has_reported = False
         self._replayed = {(line["split"], line["step"]): line for line in _lines_after(path, resume_step)}
 
     def write(self, lines: list[dict[str, Any]]) -> None:
@@ -51,7 +53,9 @@ class MetricLog:
             return False
         for key in (before.keys() | line.keys()) - _NOT_REPEATED:
             was, now = before.get(key), line.get(key)
-            if was != now and not (was != was and now != now):  # NaN repeats NaN
+            is_same = was == now or (was != was and now != now)  # NaN repeats NaN
+            if not is_same and not self._has_reported:
+                self._has_reported = True
                 self._report(Difference(line["step"], line["split"], key, was, now))
         return True
 

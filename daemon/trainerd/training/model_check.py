@@ -17,6 +17,7 @@ from trainerd.contracts.errors import Finding, SpecificationRefused
 from trainerd.contracts.spec import RunSpec
 from trainerd.data import Source, split_samples
 from trainerd.training.components import Compare, build_loss, build_measures, build_model
+from trainerd.training.devices import check_device, likely_device_type
 from trainerd.training.fake_batch import NotCheckable, checkable, fake_tensors, run_loss, run_measures, run_model
 from trainerd.training.models.shapes import Samples
 from trainerd.training.monitors import check_monitor
@@ -42,8 +43,9 @@ def check_components(
 ) -> tuple[list[Finding], list[Finding]]:
     """The same for given shapes: every part is built, then one batch of each size goes through them."""
     missing_classes = _missing_classes(spec, targets)
-    check = _Attempts([*check_monitor(spec), *missing_classes])
-    check.attempt(lambda: check_precision(spec.trainer.precision, "cpu" if spec.trainer.device == "cpu" else "cuda"))
+    device_findings = check_device(spec.trainer.device, spec.resources.gpus)
+    check = _Attempts([*check_monitor(spec), *device_findings, *missing_classes])
+    check.attempt(lambda: check_precision(spec.trainer.precision, likely_device_type(spec)))
     check.attempt(lambda: _check_schedule(spec))
     with fake_tensors():
         loss = check.attempt(lambda: build_loss(spec.loss))

@@ -74,6 +74,7 @@ def open_run(attempt: Attempt) -> Run:
     attempt.journal.record(Event.STARTED, **_started_fields(run))
     if saved:
         _resume(run, saved)
+    run.keeper.try_out(training_state.capture(run))
     return run
 
 
@@ -100,6 +101,11 @@ def _assemble(attempt: Attempt, spec: RunSpec, device: torch.device, source: Sou
     directory, journal = attempt.directory, attempt.journal
     training, validation = _open_streams(spec, source, device)
     metrics = MetricLog(directory.metrics, resume_step, _reporter(journal))
+
+    def sync_lines() -> None:
+        metrics.sync()
+        journal.sync()
+
     return Run(
         spec=spec,
         directory=directory,
@@ -118,7 +124,7 @@ def _assemble(attempt: Attempt, spec: RunSpec, device: torch.device, source: Sou
         journal=journal,
         metrics=metrics,
         tensorboard=TensorBoardLog(directory.tensorboard, directory.metrics),
-        keeper=CheckpointKeeper(directory, spec.checkpoint, journal, attempt.number, metrics.sync),
+        keeper=CheckpointKeeper(directory, spec.checkpoint, journal, attempt.number, sync_lines),
         say=attempt.say,
     )
 

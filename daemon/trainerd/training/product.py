@@ -7,9 +7,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from trainerd.contracts.journal import Event
 from trainerd.training.checkpoints.commit import replace_durably
 from trainerd.training.checkpoints.snapshot import model_file
-from trainerd.training.checkpoints.verify import verify
+from trainerd.training.checkpoints.verify import Damaged, verify
 from trainerd.training.run import Run
 
 
@@ -28,14 +29,26 @@ class Product:
 def publish_model(run: Run) -> Product:
     """Copy the model out of the checkpoint that it is in, durably. The run's last checkpoint has been committed.
 
-    Raises Damaged if that checkpoint does not verify (bad disk), OSError if the copy cannot be written.
+    A best checkpoint that does not verify any more (bad disk) is passed over for the last one, with a warning in the
+    journal. Raises Damaged if that one does not verify either, OSError if the copy cannot be written.
     """
-    early_stopping = run.spec.early_stopping
-    restores_best = early_stopping is not None and early_stopping.restore_best
-    best_step = run.standing.best_step if restores_best else None
-    chosen = verify(run.directory.checkpoint(run.progress.step if best_step is None else best_step))
+    step, epoch = _chosen_state(run)
+    try:
+        chosen = verify(run.directory.checkpoint(step))
+    except Damaged as damage:
+        run.journal.record(Event.WARNING, message=f"the best checkpoint, of step {step}, is damaged: {damage}")
+        step, epoch = run.progress.step, run.progress.epochs_finished
+        chosen = verify(run.directory.checkpoint(step))
     _copy_durably(model_file(chosen.path), run.directory.model)
-    return Product(str(run.directory.model), chosen.manifest.step, chosen.manifest.epoch)
+    return Product(str(run.directory.model), step, epoch)
+
+
+def _chosen_state(run: Run) -> tuple[int, int]:
+    """(step, epoch) of the state whose weights are the product."""
+    early_stopping, standing = run.spec.early_stopping, run.standing
+    if early_stopping and early_stopping.restore_best and standing.best_step is not None:
+        return standing.best_step, standing.best_epoch or 0
+    return run.progress.step, run.progress.epochs_finished
 
 
 def _copy_durably(source: Path, destination: Path) -> None:

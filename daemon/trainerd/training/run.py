@@ -90,6 +90,9 @@ class Run:
             self.write_metrics()
 
     def save_checkpoint_if_due(self) -> None:
+        """Save what is due or asked for; after an epoch's last step not before the validation, which belongs to it."""
+        if self.progress.batches_used == self.training.batches_per_epoch:
+            return
         asked = self.orders.take_checkpoint_order()
         if asked or self.keeper.is_due(self.progress.step):
             self.save_checkpoint(periodic=not asked, pinned=bool(asked))
@@ -159,8 +162,8 @@ class Run:
         return self._conclude(ending)
 
     def _conclude(self, ending: Ending) -> Ending:
-        self.pulse.enter(Phase.ENDING)
         self.save_checkpoint()
+        self.pulse.enter(Phase.ENDING)
         return ending
 
     # What the words are made of.
@@ -172,8 +175,11 @@ class Run:
 
     def write_metrics(self) -> None:
         """Read the pending losses and write the lines that they complete. Raises Diverged."""
-        self.metrics.write(self.meter.drain())
+        lines, diverged = self.meter.drain()
+        self.metrics.write(lines)
         self.tensorboard.catch_up()
+        if diverged:
+            raise diverged
 
     def state(self) -> RunState:
         """Everything that the next step depends on, after the pending losses have been found finite."""

@@ -8,17 +8,27 @@ outside that is refused by its path: nothing is ever pickled.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from trainerd.contracts.errors import TrainerdError
+
 Tensors = dict[str, Tensor]
 
 
-class Unsaveable(TypeError):
-    """A state holds an object that is neither a tensor, an array nor JSON."""
+@dataclass
+class Unsaveable(TrainerdError):
+    """A state holds something that is neither a tensor, an array nor JSON."""
+
+    path: str
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: a {self.what} cannot be kept in a checkpoint"
 
 
 def flatten(state: Any, name: str) -> tuple[Tensors, Any]:
@@ -66,7 +76,7 @@ def _flatten(value: Any, path: str, tensors: Tensors) -> Any:
             return [_flatten(item, f"{path}.{index}", tensors) for index, item in enumerate(value)]
         case Mapping():
             return _flatten_mapping(value, path, tensors)
-    raise Unsaveable(f"{path}: a {type(value).__module__}.{type(value).__qualname__} cannot be kept in a checkpoint")
+    raise Unsaveable(path, f"{type(value).__module__}.{type(value).__qualname__}")
 
 
 def _flatten_mapping(value: Mapping[Any, Any], path: str, tensors: Tensors) -> Any:

@@ -35,9 +35,11 @@ class TensorBoardLog:
         self._metrics = metrics
         self._fd = os.open(directory / _FILE_NAME, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         last = _cut_and_read_last(self._fd)
-        if last is None:
+        offset = _offset_behind(metrics, last) if last is not None else None
+        if offset is None:  # a new file, or one that says what metrics.jsonl does not: it is derived, so made anew
+            os.ftruncate(self._fd, 0)
             write_all(self._fd, _framed(Event(wall_time=0.0, file_version="brain.Event:2")))
-        self._offset = _offset_behind(metrics, last) if last is not None else 0
+        self._offset = offset or 0
 
     def catch_up(self) -> None:
         """Write the events of all metric lines that have come since. Raises OSError if the disk refuses."""
@@ -69,17 +71,17 @@ def _framed(event: Any) -> bytes:
 
 
 def _cut_and_read_last(fd: int) -> Any:
-    """The last whole event (None where there is none), after cutting a torn one off the end."""
+    """The last whole event, after cutting a torn one off the end; None if there is none, or its checksum is wrong."""
     size = os.fstat(fd).st_size
+    if not size:
+        return None
     end, last = 0, None
-    if size:
-        with mmap.mmap(fd, size, access=mmap.ACCESS_READ) as data:
-            for start, length in _whole_records(data, size):
-                end, last = start + length + _FOOTER.size, (start, length)
-            event = Event.FromString(data[last[0] : last[0] + last[1]]) if last else None
-        os.ftruncate(fd, end)
-        return event
-    return None
+    with mmap.mmap(fd, size, access=mmap.ACCESS_READ) as data:
+        for start, length in _whole_records(data, size):
+            end, last = start + length + _FOOTER.size, (start, length)
+        event = _checked_event(data, *last) if last else None
+    os.ftruncate(fd, end)
+    return event
 
 
 def _whole_records(data: mmap.mmap, size: int) -> Iterable[tuple[int, int]]:
@@ -94,12 +96,18 @@ def _whole_records(data: mmap.mmap, size: int) -> Iterable[tuple[int, int]]:
         position = start + length + _FOOTER.size
 
 
-def _offset_behind(metrics: Path, last: Any) -> int:
-    """The byte offset in metrics.jsonl behind the line that became the event `last`."""
+def _checked_event(data: mmap.mmap, start: int, length: int) -> Any:
+    content = data[start : start + length]
+    checksum = _FOOTER.unpack_from(data, start + length)[0]
+    return Event.FromString(content) if length and checksum == masked_crc32c(content) else None
+
+
+def _offset_behind(metrics: Path, last: Any) -> int | None:
+    """The byte offset in metrics.jsonl behind the line that became the event `last`; None if it is not there."""
     if not last.summary.value:
-        return 0
+        return 0  # the first event of a file names its version only
     split = last.summary.value[0].tag.partition("/")[0]
     for line, end in read_lines_backwards(metrics):
         if (line["step"], line["split"]) == (last.step, split):
             return end
-    return 0
+    return None

@@ -70,25 +70,28 @@ class TrainMeter:
         """Whether it is time to drain: a second has passed, or very many steps."""
         return len(self._losses) >= _PENDING_LIMIT or time.monotonic() - self._drained_at >= DRAIN_SECONDS
 
-    def drain(self) -> list[dict[str, Any]]:
-        """Read the pending losses from the device; the metric lines that are complete with them.
+    def drain(self) -> tuple[list[dict[str, Any]], Diverged | None]:
+        """Read the pending losses from the device: the metric lines that they complete, and the first one not finite.
 
-        Raises Diverged at the first loss that is not finite.
+        Lines of steps before a loss that is not finite are complete: they show how it came to that.
         """
         self._drained_at = time.monotonic()
         if not self._losses:
-            return []
+            return [], None
         values = torch.stack(self._losses).double().tolist()
         steps = range(self._first_pending_step, self._first_pending_step + len(values))
-        lines = [
-            line
-            for step, loss, samples in zip(steps, values, self._samples, strict=True)
-            if (line := self._sum(step, loss, samples))
-        ]
+        lines, diverged = [], None
+        for step, loss, samples in zip(steps, values, self._samples, strict=True):
+            if not math.isfinite(loss):
+                diverged = Diverged(step, loss)
+                break
+            self._sum(loss, samples)
+            if mark := self._marks.get(step):
+                lines.append(self._complete_line(mark))
         self._losses.clear()
         self._samples.clear()
         self._marks.clear()
-        return lines
+        return lines, diverged
 
     def finish_epoch(self) -> float | None:
         """The mean loss of the epoch's samples; None if it had none. Call after `drain`."""
@@ -104,22 +107,19 @@ class TrainMeter:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.sums = Sums(**state)
 
-    def _sum(self, step: int, loss: float, samples: int) -> dict[str, Any] | None:
-        if not math.isfinite(loss):
-            raise Diverged(step, loss)
+    def _sum(self, loss: float, samples: int) -> None:
         sums = self.sums
         sums.line_loss += loss * samples
         sums.line_samples += samples
         sums.epoch_loss += loss * samples
         sums.epoch_samples += samples
-        mark = self._marks.get(step)
-        if mark is None:
-            return None
-        mean = sums.line_loss / sums.line_samples
-        sums.line_loss, sums.line_samples = 0.0, 0
+
+    def _complete_line(self, mark: _Mark) -> dict[str, Any]:
+        mean = self.sums.line_loss / self.sums.line_samples
+        self.sums.line_loss, self.sums.line_samples = 0.0, 0
         return {
             "time": mark.time,
-            "step": step,
+            "step": mark.step,
             "epoch": mark.epoch,
             "split": "train",
             "loss": mean,

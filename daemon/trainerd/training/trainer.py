@@ -9,8 +9,10 @@ import math
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
+from trainerd.contracts.errors import TrainerdError
 from trainerd.contracts.journal import Event, Journal
 from trainerd.contracts.pages import Order
 from trainerd.contracts.run_directory import RunDirectory
@@ -47,8 +49,8 @@ def run_trainer(
             product = publish_model(run).to_json()
         run.write_metrics()
     except BaseException as error:  # noqa: BLE001 - the trainer's entry: every end is named
-        traceback.print_exc()
         ending = ending_of(error)
+        _leave_traces(error, run)
     journal.record(
         Event.FINISHING,
         state=ending.state,
@@ -62,6 +64,16 @@ def run_trainer(
     journal.sync()
     say(_last_line(ending, run))
     return ending.exit_code
+
+
+def _leave_traces(error: BaseException, run: Run | None) -> None:
+    """Write down what helps to understand the end; where even that fails, the last word in the journal still comes."""
+    if not isinstance(error, TrainerdError):
+        with suppress(OSError):
+            traceback.print_exc()
+    if run:
+        with suppress(Exception):
+            run.write_metrics()
 
 
 def _leaves_a_model(ending: Ending, run: Run) -> bool:

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from trainerd.contracts.errors import SpecificationRefused
 from trainerd.training import random_state
 from trainerd.training.checkpoints.snapshot import RunState
 from trainerd.training.devices import environment_facts
 from trainerd.training.early_stopping import Standing
 from trainerd.training.optimizers import is_fused
 from trainerd.training.progress import Progress
+from trainerd.training.spec_changes import changed_keys, refuse_changes
 
 if TYPE_CHECKING:
     from trainerd.training.run import Run
@@ -39,6 +41,7 @@ def capture(run: Run) -> RunState:
             "random": random_state.capture(run.device),
             "environment": _environment(run),
             "data_fingerprint": run.data_fingerprint,
+            "spec": run.spec.model_dump(mode="json"),
         },
     )
 
@@ -46,9 +49,13 @@ def capture(run: Run) -> RunState:
 def restore(run: Run, state: RunState) -> list[str]:
     """Put a state back; what differs between then and now, in words for the journal.
 
-    The caller has set torch's threads to what `saved_threads` says.
+    The caller has set torch's threads to what `saved_threads` says. Raises SpecificationRefused, before anything is put
+    back, for changes that would make it another run.
     """
     update, training = run.update, state.training
+    changes = changed_keys(training["spec"], run.spec.model_dump(mode="json"))
+    if findings := refuse_changes(changes, state.step):
+        raise SpecificationRefused(findings)
     update.model.load_state_dict(state.model)
     update.optimizer.load_state_dict(training["optimizer"])
     update.schedule.load_state_dict(training["schedule"])
@@ -60,7 +67,7 @@ def restore(run: Run, state: RunState) -> list[str]:
     run.standing = Standing.from_json(training["standing"])
     run.meter.load_state_dict(training["meter"])
     random_state.restore(training["random"], run.device)
-    return _differences(training, run)
+    return [*_differences(training, run), *(f"{key}: {was} -> {now}" for key, (was, now) in changes.items())]
 
 
 def saved_threads(state: RunState) -> int:

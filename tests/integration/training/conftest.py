@@ -1,7 +1,6 @@
 """Runs that train in this process: a real run directory, real pages, real files; no daemon."""
 
 import signal
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ import torch
 
 from trainerd.config import compose, spec_to_yaml
 from trainerd.contracts.json_lines import read_lines
-from trainerd.contracts.pages import Order, OrdersPage, PulsePage, create_pages
+from trainerd.contracts.pages import Order, OrdersPage, PulseWriter, create_pages
 from trainerd.contracts.run_directory import RunDirectory
 from trainerd.training.trainer import run_trainer
 
@@ -33,25 +32,21 @@ class TrialRun:
         )
 
     def train_until(self, step: int, order: Order) -> int:
-        """Run the next attempt, giving `order` as soon as its pulse shows `step`; its exit code."""
+        """Run the next attempt, giving `order` on its page the moment that it beats at `step`; its exit code."""
         number = self.orders_given + 1
         orders = OrdersPage(self.directory.orders_page, writable=True)
-        pulse = PulsePage(self.directory.pulse_page)
-        ended = threading.Event()
+        beat = PulseWriter.beat
 
-        def give_at_step() -> None:
-            while not ended.is_set() and pulse.read().step < step:
-                ended.wait(0.0005)
-            orders.give(order, number)
+        def beat_and_order(pulse: PulseWriter, at_step: int) -> None:
+            beat(pulse, at_step)
+            if at_step == step:
+                orders.give(order, number)
 
-        watcher = threading.Thread(target=give_at_step)
-        watcher.start()
-        try:
-            return self.train()
-        finally:
-            ended.set()
-            watcher.join()
-            self.orders_given = number
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(PulseWriter, "beat", beat_and_order)
+            exit_code = self.train()
+        self.orders_given = number
+        return exit_code
 
     def events(self, name: str) -> list[dict[str, Any]]:
         return [event for event in read_lines(self.directory.events)[0] if event["event"] == name]

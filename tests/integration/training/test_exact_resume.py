@@ -3,6 +3,7 @@
 import json
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from trainerd.contracts.pages import Order
+from trainerd.training import open_run
+from trainerd.training.checkpoints.snapshot import load
 from trainerd.training.checkpoints.verify import list_checkpoints, verify
 
 # Everything that exactness is easily lost by: shuffling, dropout, batch norm's buffers, a schedule, accumulation with a
@@ -46,7 +49,9 @@ def last_state(run: Any) -> tuple[dict[str, torch.Tensor], Any]:
         for name in ("model.safetensors", "training.safetensors")
         for key, tensor in load_file(checkpoint.path / name).items()
     }
-    return tensors, json.loads((checkpoint.path / "training.json").read_bytes())
+    document = json.loads((checkpoint.path / "training.json").read_bytes())
+    del document["spec"]["source"]  # each trial's own path
+    return tensors, document
 
 
 def assert_same_end(run: Any, reference: Any) -> None:
@@ -71,17 +76,20 @@ def reference(make_shared_run: Callable[..., Any]) -> Any:
 
 def test_stopping_at_random_steps_inside_epochs_changes_no_bit(make_run: Callable[..., Any], reference: Any) -> None:
     """Issue line: `stop` commits a checkpoint of that very step; going on from it ends in the very same bits."""
-    chooser = random.Random()
+    seed = random.randrange(2**32)
+    print(f"seed {seed}")  # shown where the test fails
+    chooser = random.Random(seed)
     total = reference.events("finishing")[-1]["step"]
+    inside_epochs = [step for step in range(1, total) if step % STEPS_PER_EPOCH]
     for trial in range(4):
         run = make_run(CONFIGURATION, name=f"trial-{trial}")
-        stops = sorted(chooser.sample(range(2, total - STEPS_PER_EPOCH), 3))
+        stops = sorted(chooser.sample(inside_epochs, 3))
         for step in stops:
             assert run.train_until(step, chooser.choice([Order.STOP, Order.PAUSE, Order.INTERRUPT])) == 75
-            stopped_at = run.events("asked")[-1]["step"]
-            assert verify(list_checkpoints(run.directory.checkpoints)[0]).manifest.step == stopped_at
+            assert verify(list_checkpoints(run.directory.checkpoints)[0]).manifest.step == step
         assert run.train() == 0
-        assert [event["step"] for event in run.events("resumed")] == [event["step"] for event in run.events("asked")]
+        assert [event["step"] for event in run.events("asked")] == stops
+        assert [event["step"] for event in run.events("resumed")] == stops
         assert_same_end(run, reference)
         assert run.events("replay_differed") == []
 
@@ -91,6 +99,8 @@ def test_every_kind_of_step_is_stopped_at(make_run: Callable[..., Any], referenc
     run = make_run(CONFIGURATION)
     for step in (1, STEPS_PER_EPOCH, 14):
         assert run.train_until(step, Order.STOP) == 75
+        assert run.events("asked")[-1]["step"] == step
+    assert [event["epoch"] for event in run.events("epoch")] == [1]
     assert run.train() == 0
     assert_same_end(run, reference)
 
@@ -100,9 +110,8 @@ def test_a_stop_without_checkpoint_goes_on_from_the_last_one_and_repeats_the_ste
 ) -> None:
     run = make_run(CONFIGURATION)
     assert run.train_until(25, Order.STOP_WITHOUT_CHECKPOINT) == 75
-    stopped_at = run.events("asked")[-1]["step"]
     assert run.train() == 0
-    assert run.events("resumed")[-1]["step"] <= stopped_at
+    assert run.events("resumed")[-1]["step"] == 21
     assert run.events("replay_differed") == []
     assert_same_end(run, reference)
 
@@ -157,3 +166,65 @@ def test_when_every_checkpoint_is_damaged_the_run_fails_and_says_so(make_run: Ca
     finishing = run.events("finishing")[-1]
     assert (finishing["state"], finishing["reason"]) == ("failed", "corrupt_checkpoint")
     assert run.events("first_step")[-1]["attempt"] == 1
+
+
+@pytest.mark.parametrize(
+    ("element", "path"),
+    [
+        ("batch norm's buffers", "model:features"),
+        ("the optimizer", "optimizer"),
+        ("the random generators", "random"),
+        ("early stopping", "standing"),
+        ("the running averages", "meter"),
+        ("the position in the epoch", "progress"),
+    ],
+)
+def test_an_element_of_the_state_that_is_left_out_is_seen(
+    make_run: Callable[..., Any], reference: Any, monkeypatch: pytest.MonkeyPatch, element: str, path: str
+) -> None:
+    """The state of step 34 with one element of step 3: a test of exactness that would pass with it proves nothing."""
+    run, early = make_run(CONFIGURATION), make_run(CONFIGURATION, name="early")
+    early.train_until(3, Order.STOP)
+    run.train_until(34, Order.STOP)
+    left_out = load(verify(list_checkpoints(early.directory.checkpoints)[0]))
+
+    def load_without_element(checkpoint: Any) -> Any:
+        state = load(checkpoint)
+        if path.startswith("model"):
+            names = [name for name in state.model if "running" in name]
+            return replace(state, model={**state.model, **{name: left_out.model[name] for name in names}})
+        return replace(state, training={**state.training, path: left_out.training[path]})
+
+    monkeypatch.setattr(open_run, "load", load_without_element)
+    run.train()
+
+    def end_of(trial: Any) -> Any:
+        means = [event["train_loss"] for event in trial.events("epoch")]
+        return trial.metrics(), means, trial.events("finishing")[-1]["monitor"], trial.directory.model.read_bytes()
+
+    assert end_of(run) != end_of(reference), f"{element} changed nothing"
+
+
+def test_a_checkpoint_due_at_an_epochs_last_step_holds_the_whole_epoch(make_run: Callable[..., Any]) -> None:
+    """It waits for the validation, so the last checkpoint and the model say the epoch that they are of."""
+    run = make_run(CONFIGURATION, overrides=(f"checkpoint.every_steps={STEPS_PER_EPOCH}", "trainer.max_epochs=3"))
+    assert run.train() == 0
+    finishing = run.events("finishing")[-1]
+    assert finishing["model"]["epoch"] == finishing["monitor"]["best_epoch"]
+    assert verify(list_checkpoints(run.directory.checkpoints)[0]).manifest.epoch == 3
+
+
+def test_another_order_of_samples_is_refused_on_resume(make_run: Callable[..., Any]) -> None:
+    run = make_run(CONFIGURATION)
+    run.train_until(13, Order.STOP)
+    run.directory.spec.write_text(run.directory.spec.read_text().replace("batch_size: 16", "batch_size: 8"))
+    assert run.train() == 1
+    assert "data.batch_size: cannot change in a run that has trained to step 13" in run.events("finishing")[-1]["error"]
+
+
+def test_a_change_that_may_be_is_applied_and_named(make_run: Callable[..., Any]) -> None:
+    run = make_run(CONFIGURATION)
+    run.train_until(13, Order.STOP)
+    run.directory.spec.write_text(run.directory.spec.read_text().replace("lr: 0.003", "lr: 0.001"))
+    assert run.train() == 0
+    assert "optimizer.lr: 0.003 -> 0.001" in run.events("resumed")[-1]["differences"]

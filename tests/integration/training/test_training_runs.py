@@ -1,13 +1,15 @@
 """What a run does beside being exact: it learns, it stops when it should, it ends in the right words."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from trainerd.contracts.pages import Order
+from trainerd.training import trainer
 from trainerd.training.checkpoints.verify import list_checkpoints, read_manifest
+from trainerd.training.product import publish_model
 
 TINY = """
 name: tiny
@@ -121,8 +123,53 @@ def test_a_plateau_lowers_the_learning_rate_and_survives_a_resume(make_run: Call
         "optimizer.lr=0.05",
         "trainer.max_epochs=30",
     )
-    run = make_run(TINY, overrides=plateau)
-    run.train()
-    rates = [line["lr"] for line in run.metrics() if line["split"] == "train"]
+    whole, stopped = make_run(TINY, name="whole", overrides=plateau), make_run(TINY, overrides=plateau)
+    whole.train()
+    stopped.train_until(200, Order.STOP)
+    stopped.train()
+    rates = [line["lr"] for line in whole.metrics() if line["split"] == "train"]
     assert rates[-1] < rates[0]
-    assert json.loads((list_checkpoints(run.directory.checkpoints)[0] / "training.json").read_text())["schedule"]
+    assert stopped.metrics() == whole.metrics()
+
+
+def test_a_state_that_no_checkpoint_can_hold_is_refused_before_the_first_step(
+    make_run: Callable[..., Any], tmp_path: Path
+) -> None:
+    (tmp_path / "complex_nets.py").write_text(
+        "import torch\n"
+        "class Net(torch.nn.Linear):\n"
+        "    def __init__(self):\n        super().__init__(16, 1)\n"
+        "        self.register_buffer('phase', torch.zeros(2, dtype=torch.complex64))\n"
+    )
+    run = make_run(TINY, overrides=("model={target: 'complex_nets:Net'}",))
+    assert run.train() == 1
+    finishing = run.events("finishing")[-1]
+    assert finishing["state"] == "failed"
+    assert finishing["error"] == "phase: a torch.complex64 cannot be kept in a checkpoint"
+    assert run.events("first_step") == []
+
+
+def test_the_lines_that_lead_to_a_divergence_are_kept(make_run: Callable[..., Any]) -> None:
+    run = make_run(TINY, overrides=("optimizer={name: sgd, lr: 30.0}", "trainer.log_every_steps=1"))
+    assert run.train() == 1
+    steps = [line["step"] for line in run.metrics() if line["split"] == "train"]
+    assert steps == list(range(1, steps[-1] + 1))
+    assert run.events("finishing")[-1]["error"].endswith(f"at step {steps[-1] + 1}")
+
+
+def test_a_best_checkpoint_that_went_bad_costs_the_best_weights_but_not_the_run(
+    make_run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopping = ("trainer.max_epochs=500", "optimizer.lr=0.02", "early_stopping={patience: 4}")
+    run = make_run(TINY, overrides=stopping)
+
+    def damage_and_publish(trained: Any) -> Any:
+        best = run.directory.checkpoint(trained.standing.best_step) / "model.safetensors"
+        best.write_bytes(best.read_bytes()[:-1])
+        return publish_model(trained)
+
+    monkeypatch.setattr(trainer, "publish_model", damage_and_publish)
+    assert run.train() == 0
+    finishing = run.events("finishing")[-1]
+    assert finishing["model"]["step"] == finishing["step"]
+    assert "is damaged" in run.events("warning")[0]["message"]

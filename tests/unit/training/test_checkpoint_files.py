@@ -89,6 +89,33 @@ def test_the_newest_checkpoint_that_verifies_is_chosen_and_the_damaged_one_kept_
     assert (tmp_path / "damaged-step-000000005").is_dir()
 
 
+def test_the_same_step_may_be_damaged_twice(tmp_path: Path) -> None:
+    make_checkpoint(tmp_path, 3)
+    for _ in range(2):
+        (make_checkpoint(tmp_path, 5) / "training.json").write_bytes(b"")
+        assert newest_verified(tmp_path, lambda *_: None) is not None
+    assert {path.name for path in tmp_path.glob("damaged-*")} == {
+        "damaged-step-000000005",
+        "damaged-step-000000005.2",
+    }
+
+
+def test_a_checkpoint_that_cannot_be_read_now_is_not_called_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Too many open files says nothing about the checkpoint: it must not be put aside."""
+    path = make_checkpoint(tmp_path, 5)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr("builtins.open", refuse)
+    with pytest.raises(OSError, match="Too many open files"):
+        newest_verified(tmp_path, lambda *_: None)
+    monkeypatch.undo()
+    assert path.is_dir()
+
+
 def test_when_no_checkpoint_verifies_the_run_never_starts_again_in_silence(tmp_path: Path) -> None:
     (make_checkpoint(tmp_path, 3) / "manifest.json").unlink()
     for _ in range(2):  # also at the next attempt, when the damaged one has been renamed

@@ -74,6 +74,33 @@ def test_tensorboard_reads_one_gapless_curve_after_a_torn_event(tmp_path: Path, 
     assert curve == [(10, 0.1), (20, 0.2), (30, 0.3), (40, 0.4), (50, 0.5)]
 
 
+@pytest.mark.parametrize("damage", ["zeros", "flip", "ahead of the metrics"])
+def test_a_curve_that_cannot_be_gone_on_with_is_drawn_anew(tmp_path: Path, damage: str) -> None:
+    """What a power cut may leave: blocks of zeros, wrong bytes, or events whose lines were lost."""
+    path, board = tmp_path / "metrics.jsonl", tmp_path / "tensorboard"
+    write(path, [line(step, step / 100) for step in (10, 20, 30)])
+    first = TensorBoardLog(board, path)
+    first.catch_up()
+    first.close()
+    event_file = next(board.iterdir())
+    content = event_file.read_bytes()
+    if damage == "zeros":
+        event_file.write_bytes(content + bytes(64))
+    elif damage == "flip":
+        event_file.write_bytes(content[:-9] + bytes([content[-9] ^ 1]) + content[-8:])
+    else:
+        path.write_text("".join(path.read_text().splitlines(keepends=True)[:2]))
+
+    second = TensorBoardLog(board, path)
+    second.catch_up()
+    second.close()
+
+    accumulator = EventAccumulator(str(board))
+    accumulator.Reload()
+    steps = [event.step for event in accumulator.Scalars("train/loss")]
+    assert steps == [each["step"] for each in read_lines(path)[0]]
+
+
 def test_lines_are_read_backwards_across_block_borders(tmp_path: Path) -> None:
     path = tmp_path / "long.jsonl"
     records = [{"number": number, "text": "x" * (number * 997 % 5000)} for number in range(100)]

@@ -7,7 +7,6 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainerd.contracts.errors import Diverged
 from trainerd.training.train_meter import TrainMeter
 
 
@@ -19,7 +18,7 @@ def test_a_line_is_the_mean_per_sample_since_the_last_line() -> None:
     meter = TrainMeter(log_every_steps=2)
     for step, (loss, samples) in enumerate([(1.0, 4), (4.0, 2), (3.0, 4), (5.0, 4)], start=1):
         add(meter, step, loss, samples)
-    assert [(line["step"], line["loss"]) for line in meter.drain()] == [(2, 2.0), (4, 4.0)]
+    assert [(line["step"], line["loss"]) for line in meter.drain()[0]] == [(2, 2.0), (4, 4.0)]
 
 
 def test_the_epochs_mean_counts_every_sample_once() -> None:
@@ -44,9 +43,9 @@ def test_when_the_losses_are_read_changes_no_bit(losses: list[tuple[float, int]]
         add(often, index + 1, loss, samples)
         add(once, index + 1, loss, samples)
         if index in drains:
-            lines += often.drain()
-    lines += often.drain()
-    expected = once.drain()
+            lines += often.drain()[0]
+    lines += often.drain()[0]
+    expected = once.drain()[0]
     assert [line["loss"] for line in lines] == [line["loss"] for line in expected]
     assert often.finish_epoch() == once.finish_epoch()
 
@@ -57,5 +56,15 @@ def test_a_loss_that_is_not_finite_names_its_own_step(value: float) -> None:
     add(meter, 41, 1.0, 1)
     add(meter, 42, value, 1)
     add(meter, 43, math.nan, 1)
-    with pytest.raises(Diverged, match="at step 42"):
-        meter.drain()
+    _, diverged = meter.drain()
+    assert str(diverged) == f"the loss became {value} at step 42"
+
+
+def test_lines_before_a_loss_that_is_not_finite_are_complete() -> None:
+    meter = TrainMeter(log_every_steps=1)
+    add(meter, 1, 1.0, 1)
+    add(meter, 2, math.nan, 1)
+    add(meter, 3, 1.0, 1)
+    lines, diverged = meter.drain()
+    assert [line["step"] for line in lines] == [1]
+    assert diverged is not None

@@ -69,8 +69,8 @@ class Manifest:
 def commit_directory(final: Path, files: Mapping[str, memoryview | bytes], manifest: Manifest) -> Manifest:
     """Publish `files` as the directory `final`; returns the manifest with every file's size and checksum filled in.
 
-    When this returns the checkpoint survives a power cut. Raises OSError after removing what it wrote: `final` is then
-    as it was before.
+    When this returns the checkpoint survives a power cut. Raises OSError after removing what it wrote; where only the
+    last sync failed `final` is there, and may be lost in a power cut.
     """
     temporary = final.with_name(TEMPORARY_PREFIX + final.name)
     shutil.rmtree(temporary, ignore_errors=True)

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from trainerd.training.state_tree import Unsaveable
+
 _DTYPES = {
     torch.float64: "F64",
     torch.float32: "F32",
@@ -48,7 +50,12 @@ class FileImage:
         return self._bytes.numpy().data
 
     def hold(self, tensors: Mapping[str, Tensor]) -> None:
-        """Copy `tensors` (any device, any strides) into the image; the layout is made anew only when it has changed."""
+        """Copy `tensors` (any device, any strides) into the image; the layout is made anew only when it has changed.
+
+        Raises Unsaveable for what the format has no type for, and for what is no tensor.
+        """
+        for name, tensor in tensors.items():
+            _check_is_saveable(name, tensor)
         # The widest elements first: the format allows no gaps, and this keeps every tensor aligned for its own type.
         ordered = sorted(tensors.items(), key=lambda item: (-item[1].dtype.itemsize, item[0]))
         layout = tuple((name, tensor.dtype, tuple(tensor.shape)) for name, tensor in ordered)
@@ -76,6 +83,13 @@ class FileImage:
             for start, count, dtype, shape in spans
         ]
         self._layout = layout
+
+
+def _check_is_saveable(name: str, tensor: object) -> None:
+    if not isinstance(tensor, Tensor):
+        raise Unsaveable(name, f"{type(tensor).__module__}.{type(tensor).__qualname__}")
+    if tensor.dtype not in _DTYPES:
+        raise Unsaveable(name, str(tensor.dtype))
 
 
 def _padded(header: bytes) -> bytes:

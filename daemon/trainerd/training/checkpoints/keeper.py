@@ -15,7 +15,13 @@ from trainerd.contracts import journal
 from trainerd.contracts.journal import Event, Journal
 from trainerd.contracts.run_directory import RunDirectory
 from trainerd.contracts.spec import Checkpoint as CheckpointPlan
-from trainerd.training.checkpoints.commit import Manifest, commit_directory, remove_checkpoint, remove_leftovers
+from trainerd.training.checkpoints.commit import (
+    Manifest,
+    commit_directory,
+    remove_checkpoint,
+    remove_leftovers,
+    sync_directory,
+)
 from trainerd.training.checkpoints.retention import Kept, superseded
 from trainerd.training.checkpoints.snapshot import RunState, Snapshot
 from trainerd.training.checkpoints.verify import Damaged, list_checkpoints, read_manifest
@@ -36,6 +42,7 @@ class CheckpointKeeper:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         directory.checkpoints.mkdir(exist_ok=True)
+        sync_directory(directory.path)
         remove_leftovers(directory.checkpoints)
         self._directory = directory
         self._plan = plan
@@ -50,6 +57,13 @@ class CheckpointKeeper:
         self._best_snapshot = Snapshot()
         self._last_commit_at = clock()
         self._commit_seconds = 0.0
+
+    def try_out(self, state: RunState) -> None:
+        """Make the buffers before the first step, and find out now what a checkpoint could not hold.
+
+        Raises Unsaveable.
+        """
+        self._snapshot.take(state)
 
     def is_due(self, step: int) -> bool:
         """Whether a periodic checkpoint is due at the boundary after `step`."""

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors.torch import load_file
+from torch import Tensor
 
 from trainerd.training.checkpoints.file_image import FileImage
 from trainerd.training.checkpoints.verify import Verified
@@ -63,14 +64,19 @@ class Snapshot:
 def load(checkpoint: Verified) -> RunState:
     """The state in a verified checkpoint, its tensors on the CPU."""
     training = unflatten(
-        json.loads((checkpoint.path / DOCUMENT_FILE).read_bytes()), load_file(checkpoint.path / TENSORS_FILE)
+        json.loads((checkpoint.path / DOCUMENT_FILE).read_bytes()), _load_tensors(checkpoint.path / TENSORS_FILE)
     )
     return RunState(
         step=checkpoint.manifest.step,
         epoch=checkpoint.manifest.epoch,
-        model=load_file(checkpoint.path / MODEL_FILE),
+        model=_load_tensors(checkpoint.path / MODEL_FILE),
         training=training,
     )
+
+
+def _load_tensors(path: Path) -> dict[str, Tensor]:
+    """Tensors in memory of their own, aligned as in the first attempt: matrix kernels round differently otherwise."""
+    return {name: tensor.clone() for name, tensor in load_file(path).items()}
 
 
 def model_file(checkpoint: Path) -> Path:

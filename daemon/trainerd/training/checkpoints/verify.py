@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import itertools
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -35,7 +37,7 @@ def verify(path: Path) -> Verified:
         try:
             size, checksum = _measure(path / name)
         except OSError as error:
-            raise Damaged(f"{name}: {error.strerror}") from error
+            raise _as_damage(name, error) from error
         if size != entry.bytes:
             raise Damaged(f"{name}: {size} bytes, the manifest says {entry.bytes}")
         if checksum != entry.xxh3:
@@ -48,12 +50,17 @@ def read_manifest(path: Path) -> Manifest:
     try:
         manifest = Manifest.decode((path / MANIFEST).read_bytes())
     except OSError as error:
-        raise Damaged(f"{MANIFEST}: {error.strerror}") from error
+        raise _as_damage(MANIFEST, error) from error
     except ValueError as error:
         raise Damaged(f"{MANIFEST}: {error}") from error
     if path.name != f"step-{manifest.step:09d}":
         raise Damaged(f"{MANIFEST}: is of step {manifest.step}")
     return manifest
+
+
+def _as_damage(name: str, error: OSError) -> Exception:
+    """Damaged, where the file itself is; else the error: a checkpoint that cannot be read now is not a bad one."""
+    return Damaged(f"{name}: {error.strerror}") if error.errno in (errno.ENOENT, errno.EIO) else error
 
 
 def list_checkpoints(checkpoints: Path) -> list[Path]:
@@ -74,13 +81,19 @@ def newest_verified(checkpoints: Path, report_damage: Callable[[str, str], None]
             return verify(path)
         except Damaged as error:
             damage[path.name] = str(error)
-            os.rename(path, path.with_name(DAMAGED_PREFIX + path.name))
+            os.rename(path, _free_name_aside(path))
             report_damage(path.name, str(error))
     for path in sorted(checkpoints.glob(DAMAGED_PREFIX + "*")):
         damage.setdefault(path.name.removeprefix(DAMAGED_PREFIX), "set aside before")
     if damage:
         raise CorruptCheckpoint(str(checkpoints), damage)
     return None
+
+
+def _free_name_aside(path: Path) -> Path:
+    """damaged-step-N, or damaged-step-N.2 and so on where the same step has been damaged before."""
+    names = (DAMAGED_PREFIX + path.name + (f".{count}" if count > 1 else "") for count in itertools.count(1))
+    return next(aside for name in names if not (aside := path.with_name(name)).exists())
 
 
 def _measure(path: Path) -> tuple[int, str]:
