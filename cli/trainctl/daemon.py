@@ -28,7 +28,7 @@ Answer = TypeVar("Answer")
 
 RECONNECT_SECONDS = 60.0  # how long a daemon that has answered before may be away
 FIRST_ANSWER_SECONDS = 5.0  # the same for one that has taken a connection, and may be no daemon at all
-ANSWER_SECONDS = 90.0  # longer than an inspection may take
+ANSWER_SECONDS = 90.0  # longer than one inspection may take
 _PAUSE_SECONDS = 0.1
 
 
@@ -61,7 +61,8 @@ class Daemon:
 
     def submit(self, runs: Sequence[Json], dry_run: bool = False) -> Json:
         """Check `runs`, queue them all or none. The answer holds `runs` and `warnings`, or the `command` to await."""
-        return self._post("/v1/runs", {"runs": list(runs), "dry_run": dry_run})
+        body = {"runs": list(runs), "dry_run": dry_run}
+        return self._post("/v1/runs", body, silence_seconds=ANSWER_SECONDS * max(1, len(runs)))
 
     def order(self, verb: str, reference: str, **details: Any) -> Json:
         """Give an order about a run. The answer is the run, or holds the `command` to await."""
@@ -115,10 +116,10 @@ class Daemon:
     def _get(self, target: str, silence_seconds: float = ANSWER_SECONDS) -> Json:
         return self._persist(lambda: _document(self._ask("GET", target, silence_seconds=silence_seconds)))
 
-    def _post(self, target: str, body: Json) -> Json:
+    def _post(self, target: str, body: Json, silence_seconds: float = ANSWER_SECONDS) -> Json:
         headers = {"Idempotency-Key": os.urandom(16).hex()}
         encoded = json.dumps(body).encode()
-        return self._persist(lambda: _document(self._ask("POST", target, headers, encoded)))
+        return self._persist(lambda: _document(self._ask("POST", target, headers, encoded, silence_seconds)))
 
     def _persist(self, attempt: Callable[[], Answer]) -> Answer:
         """What `attempt` brings, tried again while a daemon that has been reached before is away."""

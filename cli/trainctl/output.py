@@ -7,7 +7,6 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from trainctl.run_report import describe_run
 from trainctl.terminal import write
 
 FORMATS = ("table", "json", "jsonl", "id")
@@ -15,9 +14,13 @@ FORMATS = ("table", "json", "jsonl", "id")
 Json = dict[str, Any]
 
 
-def write_runs(runs: Sequence[Json], form: str, draw: Callable[[Json], list[str]]) -> None:
-    """Write what is known about runs that were named one by one: one object for one run, an array for several."""
+def write_runs(runs: Sequence[Json], form: str, draw: Callable[[Json], list[str]] | None = None) -> None:
+    """Write what is known about runs that were named one by one: one object for one run, an array for several.
+
+    `draw` turns one into a table; run_report.describe_run does where it is not given.
+    """
     if form == "table":
+        draw = draw or _describe_run()
         write_lines(line for index, run in enumerate(runs) for line in [*([""] if index else []), *draw(run)])
     elif form == "json" and len(runs) == 1:
         write_json(runs[0])
@@ -25,10 +28,17 @@ def write_runs(runs: Sequence[Json], form: str, draw: Callable[[Json], list[str]
         write_list(runs, form)
 
 
+def _describe_run() -> Callable[[Json], list[str]]:
+    """Imported when it is called for: most orders draw nothing."""
+    from trainctl.run_report import describe_run
+
+    return describe_run
+
+
 def write_if_asked(runs: Sequence[Json], form: str | None) -> None:
     """Write the runs that an order was about where a script wants them; people have been told already."""
     if form is not None:
-        write_runs(runs, form, describe_run)
+        write_runs(runs, form)
 
 
 def write_list(records: Sequence[Json], form: str) -> None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 from trainerd import __version__
-from trainerd.contracts.errors import AlreadyRunning, ExitCode, TrainerdError
+from trainerd.contracts.errors import AlreadyRunning, DiskError, ExitCode, TrainerdError
 from trainerd.contracts.locks import holder_of
 from trainerd.contracts.places import Home, daemon_home, settings_file
 from trainerd.contracts.processes import set_process_title
@@ -56,13 +56,17 @@ def cli() -> None:
 @_HOME_OPTION
 def up(detach: bool, home: str | None) -> None:
     """Run the whole daemon here: supervisor, control plane and worker host, without systemd and without root."""
-    from trainerd.embedded.daemon import EmbeddedDaemon
+    from trainerd.embedded.daemon import MARGIN_SECONDS, EmbeddedDaemon
     from trainerd.embedded.detach import run_detached
+    from trainerd.embedded.last_daemon import wait_for_last_daemon
 
     place, settings = _prepare(home)
-    if running := holder_of(place.lock("up")):
-        raise AlreadyRunning("daemon", str(place.path), running)
-    _warn_root()
+    with _naming_place(place):
+        running = holder_of(place.lock("up"))
+        if running is not None:
+            raise AlreadyRunning("daemon", str(place.path), running)
+        _warn_root()
+        wait_for_last_daemon(place, settings.grace_seconds + MARGIN_SECONDS, _say)
 
     def be_daemon(announce_ready: Callable[[], None]) -> int:
         set_process_title("trainerd up")
@@ -85,7 +89,9 @@ def down(home: str | None) -> None:
     """End the daemon that `trainerd up` started: every run commits a checkpoint first."""
     from trainerd.embedded.down import stop_daemon
 
-    sys.exit(stop_daemon(daemon_home(os.environ, home), _say))
+    place = daemon_home(os.environ, home)
+    with _naming_place(place):
+        sys.exit(stop_daemon(place, _say))
 
 
 @cli.command()
@@ -175,16 +181,29 @@ def schema() -> None:
 
 
 def _prepare(home: str | None) -> tuple[Home, Settings]:
-    """The home, made if it is not there and nobody else's to read, and the settings that hold in it."""
+    """The home, made if it is not there and nobody else's to read, and the settings that hold in it.
+
+    Raises DiskError where no home can be there, or it is not ours to use.
+    """
     from trainerd.contracts.settings import read_settings
 
     place = daemon_home(os.environ, home)
-    place.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    place.runs.mkdir(mode=0o700, exist_ok=True)
-    settings = read_settings(settings_file(os.environ, place))
+    with _naming_place(place):
+        place.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        place.runs.mkdir(mode=0o700, exist_ok=True)
+        settings = read_settings(settings_file(os.environ, place))
     form = f"%(asctime)s {click.get_current_context().info_name} %(levelname)s %(message)s"
     logging.basicConfig(level=settings.log_level.upper(), format=form, stream=sys.stderr)
     return place, settings
+
+
+@contextmanager
+def _naming_place(home: Home) -> Iterator[None]:
+    """Turns an OSError, while the home is looked at for the first time, into one line: a mistyped place is no bug."""
+    try:
+        yield
+    except OSError as error:
+        raise DiskError(error.strerror or str(error), str(error.filename or home.path)) from error
 
 
 def _warn_root() -> None:

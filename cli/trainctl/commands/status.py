@@ -10,7 +10,6 @@ from trainctl.command_line import daemon_option, examples, output_option
 from trainctl.daemon import Daemon
 from trainctl.figures import UNKNOWN, best_of_run, duration, epoch_of_run, moment, size
 from trainctl.output import write_json, write_lines, write_list, write_runs
-from trainctl.run_report import describe_run
 from trainctl.tables import draw_table
 from trainerd.contracts.states import State
 
@@ -29,7 +28,7 @@ def command(reference: str | None, output: str, daemon: Daemon) -> None:
     The runs that train, the queue in its order, and what has ended lately; with an ID, that run.
     """
     if reference is not None:
-        write_runs([daemon.run(reference)], output, describe_run)
+        write_runs([daemon.run(reference)], output)
         return
     status = daemon.status()
     if output == "table":

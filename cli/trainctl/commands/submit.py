@@ -12,9 +12,7 @@ from trainctl.command_line import daemon_option, examples, output_option
 from trainctl.configuration_files import read_configurations, split_arguments
 from trainctl.daemon import Daemon
 from trainctl.output import write_json, write_lines, write_runs
-from trainctl.run_report import describe_run
 from trainctl.terminal import say
-from trainctl.waiting import await_command
 from trainerd.contracts.errors import ExitCode, UsageError
 
 Json = dict[str, Any]
@@ -61,7 +59,7 @@ def command(
         raise UsageError("a run that is held cannot be followed; leave out --hold or --follow")
     runs = _queue(daemon, requests)
     if not follow:
-        write_runs(runs, output or "id", describe_run)
+        write_runs(runs, output or "id")
         return ExitCode.DONE
     from trainctl.follow import follow_runs
 
@@ -81,10 +79,16 @@ def _check(daemon: Daemon, requests: Sequence[Json], output: str | None) -> int:
 
 def _queue(daemon: Daemon, requests: Sequence[Json]) -> list[Json]:
     """The runs once they are queued."""
-    answer = daemon.submit(requests)
+    try:
+        answer = daemon.submit(requests)
+    except KeyboardInterrupt:
+        say("interrupted before the daemon had answered: what was submitted may be queued; look with: trainctl list")
+        raise
     say_warnings(answer.get("warnings", []))
     runs: list[Json] = answer["runs"]
     if "command" in answer:
+        from trainctl.waiting import await_command
+
         await_command(daemon, answer["command"])
         runs = [daemon.run(str(run["id"])) for run in runs]
     for run in runs:

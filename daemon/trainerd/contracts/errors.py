@@ -150,10 +150,13 @@ class NotPermitted(TrainerdError):
     """The caller is neither the owner of the daemon nor root."""
 
     owner: str
+    path: str | None = None  # its home, where that is not plain
     problem: ClassVar[ProblemType] = ProblemType.NOT_PERMITTED
 
     def __str__(self) -> str:
-        return f"this daemon belongs to {self.owner}; only {self.owner} and root may give it orders"
+        place = f"{self.path}: " if self.path else ""
+        who = "root" if self.owner == "root" else f"{self.owner} and root"
+        return f"{place}this daemon belongs to {self.owner}; only {who} may give it orders"
 
 
 @dataclass(eq=False, repr=False)

@@ -1,11 +1,15 @@
 """The journal of a run (events.jsonl): what happened in it. State is folded from it, so its events are a contract.
 
 One writer at a time: the supervisor until hand-over, the trainer while it lives, the worker host after it has reaped.
-Every line carries `time`, `event` and `attempt` (0 before the first start).
+Every line carries `time`, `event` and `attempt` (0 before the first start). A damaged line is lost, and nothing else:
+readers pass over it.
 """
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -26,7 +30,7 @@ class Event(StrEnum):
         best {value, epoch, step} or null, epochs_since_best or null.
     CHECKPOINT (trainer): step, epoch, path (directory name), bytes, kind (periodic, best, pinned, last), seconds.
     CHECKPOINT_SKIPPED (trainer): path, why: it did not verify and was kept aside.
-    REPLAY_DIFFERED (trainer): step, split, key, was, now: a replayed step did not repeat its value.
+    REPLAY_DIFFERED (trainer): step, split, key, was, now: the first replayed value that was not repeated.
     ASKED (trainer): order (stop, stop_without_checkpoint, pause, interrupt, checkpoint), step.
     FINISHING (trainer, its last word): state, reason, step, epoch, error or null, monitor {name, mode, best,
         best_epoch, best_step, last} or null, model {path, step, epoch} or null.
@@ -74,3 +78,47 @@ class Journal:
 
     def close(self) -> None:
         self._lines.close()
+
+
+@dataclass(frozen=True)
+class Line:
+    """One whole line of a journal, and the byte offset behind it."""
+
+    event: dict[str, Any]  # empty where the line is damaged
+    end: int
+
+
+def read_journal(path: Path) -> list[Line]:
+    """All whole lines of a journal. One that is not there reads as empty. Raises OSError."""
+    try:
+        return list(decode_journal(path.read_bytes(), 0, path))
+    except FileNotFoundError:
+        return []
+
+
+def decode_journal(data: bytes, offset: int, path: Path) -> Iterator[Line]:
+    """The whole lines in `data`, which lies at byte `offset` of `path`; a damaged one is named and comes empty.
+
+    Damaged is what is no JSON object with an event and an attempt: nobody could say to what it belongs.
+    """
+    *lines, _torn = data.split(b"\n")
+    for line in lines:
+        end = offset + len(line) + 1
+        event = _decode(line)
+        if event is None:
+            import logging  # not above: a client reads Event from here, and its start is waited for
+
+            logging.getLogger(__name__).warning(
+                "%s: the line at byte %d is damaged and passed over: %r", path, offset, line[:80]
+            )
+        yield Line(event or {}, end)
+        offset = end
+
+
+def _decode(line: bytes) -> dict[str, Any] | None:
+    try:
+        event = json.loads(line)
+    except ValueError:
+        return None
+    whole = isinstance(event, dict) and isinstance(event.get("event"), str) and type(event.get("attempt")) is int
+    return event if whole else None

@@ -27,8 +27,15 @@ class JsonLinesWriter:
         os.ftruncate(self._fd, end_of_last_line(self._fd))
 
     def append(self, *records: dict[str, Any]) -> None:
-        if records:
+        """Append one line each: all of them, or none where the disk takes only a part (and OSError is raised)."""
+        if not records:
+            return
+        end = os.fstat(self._fd).st_size
+        try:
             write_all(self._fd, "".join(encode_line(record) for record in records).encode())
+        except OSError:
+            os.ftruncate(self._fd, end)  # else the next line would be glued to the piece
+            raise
 
     def sync(self) -> None:
         os.fdatasync(self._fd)

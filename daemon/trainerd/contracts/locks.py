@@ -1,15 +1,20 @@
 """One process per place: a lock on a file, held until the process dies.
 
-lockf, not flock: a flock stays held by forked children (data workers), a POSIX record lock does not (fcntl(2)).
+lockf, not flock: a flock stays held by forked children (data workers), a POSIX record lock does not (fcntl(2)). Who
+holds one is asked of the kernel, never of the file: the number in it stays when the process that wrote it has died.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
+import struct
 from pathlib import Path
 
 from trainerd.contracts.errors import AlreadyRunning
+
+_FLOCK = "hhqqi0q"  # struct flock (fcntl(2)): type, whence, start, length, pid; padded to its alignment
+_WHOLE_FILE = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
 
 
 class PlaceLock:
@@ -23,9 +28,9 @@ class PlaceLock:
         try:
             fcntl.lockf(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            holder = os.pread(self._fd, 32, 0).strip()
+            holder = _ask_for_holder(self._fd)
             os.close(self._fd)
-            raise AlreadyRunning(what, str(path.parent), int(holder) if holder.isdigit() else None) from error
+            raise AlreadyRunning(what, str(path.parent), holder) from error
         os.ftruncate(self._fd, 0)
         os.pwrite(self._fd, str(os.getpid()).encode(), 0)
 
@@ -34,15 +39,21 @@ class PlaceLock:
 
 
 def holder_of(path: Path) -> int | None:
-    """The process that holds `path` locked; None if none does. Not for one that may hold it itself."""
+    """The process that holds `path` locked; None if none does. Not for one that may hold it itself.
+
+    Only asks: it never holds the lock for a moment. 0 stands for a holder that has no number here, because it lives in
+    another container.
+    """
     try:
-        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
     try:
-        fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return int(os.pread(fd, 32, 0))
+        return _ask_for_holder(fd)
     finally:
         os.close(fd)
-    return None
+
+
+def _ask_for_holder(fd: int) -> int | None:
+    kind, _, _, _, pid = struct.unpack(_FLOCK, fcntl.fcntl(fd, fcntl.F_GETLK, _WHOLE_FILE))
+    return None if kind == fcntl.F_UNLCK else max(0, pid)

@@ -86,9 +86,14 @@ class Running:
 
 @dataclass(frozen=True)
 class Refused:
-    """An order that the host did not take, and why; only ever a bug or a fenced-off supervisor."""
+    """An order that the host did not take, and why; `run` and `attempt` where this attempt will never start.
+
+    Without them it is the connection or the host that cannot take it: a fenced-off supervisor, or a host that ends.
+    """
 
     why: str
+    run: int | None = None
+    attempt: int | None = None
     type: ClassVar[str] = "refused"
 
 

@@ -65,6 +65,14 @@ def is_alive(pid: int) -> bool:
         return False
 
 
+def name_of_signal(number: int) -> str:
+    """SIGKILL for 9; most real-time signals have no name of their own."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
 def _fields_after_name(pid: str) -> list[str]:
     """Fields 3 and later of /proc/PID/stat: the name before them may hold anything, so its last bracket counts."""
     return Path("/proc", pid, "stat").read_text().rpartition(")")[2].split()

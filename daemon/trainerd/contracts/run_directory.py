@@ -6,6 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 
+def run_ids(runs: Path) -> list[int]:
+    """The ids of all runs that have a directory below `runs`."""
+    names = (path.name for path in runs.iterdir()) if runs.exists() else iter(())
+    return [int(name) for name in names if name.isascii() and name.isdigit()]
+
+
 @dataclass(frozen=True)
 class RunDirectory:
     """Paths below runs/<id>/ (or ./runs/NAME-N of a foreground run)."""

@@ -40,6 +40,7 @@ class RunRecord:
     failures: int = 0  # consecutive, without a newer committed checkpoint
     retry_at: float | None = None  # time.time() from which a RETRYING run may start
     checkpoint_step: int | None = None  # newest committed
+    killed_by_daemon: bool = False  # its trainer is killed because the daemon ends: that is no failure of the run
 
     def to_json(self) -> str:
         return json.dumps({key: value for key, value in asdict(self).items() if value is not None})

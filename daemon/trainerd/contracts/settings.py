@@ -20,8 +20,8 @@ class Settings:
     slots: int = 1  # how many runs train at the same time
     gpus: tuple[str, ...] | None = None  # UUIDs of the GPUs that runs may have; None: all of the machine
     grace_seconds: float = 120.0  # how long an orderly stop waits for checkpoints before it kills
-    hang_seconds: float = 300.0  # how long a trainer may go without a beat
-    watchdog_seconds: float = 30.0  # how long a process of the daemon may go without a sign of life
+    hang_seconds: float = 300.0  # how long a trainer may go without a beat; not used yet
+    watchdog_seconds: float = 30.0  # how long a process of the daemon may go without a sign of life; not used yet
     log_level: str = "info"
 
 

@@ -6,6 +6,7 @@ The control plane itself never parses a configuration nor opens data; an inspect
 from __future__ import annotations
 
 import asyncio
+import socket
 from pathlib import Path
 
 from trainerd.contracts import messages, unix_sockets
@@ -29,17 +30,15 @@ class Inspectors:
             try:
                 async with asyncio.timeout(question.limit_seconds + _GRACE_SECONDS):
                     line = await self._ask(question)
+                    if not line.endswith(b"\n"):
+                        self._connect().close()  # the host has outlived its inspector; else Unreachable
             except TimeoutError as error:
                 raise Unreachable(f"the worker host has not answered within {question.limit_seconds:g} s") from error
         return _answer_on(line, question)
 
     async def _ask(self, question: messages.Inspect) -> bytes:
         """The line that comes back; without its newline, or empty, if the inspector died."""
-        try:
-            sock = unix_sockets.connect(self._socket_path, timeout_seconds=_CONNECT_SECONDS)
-        except OSError as error:
-            raise Unreachable(f"the worker host does not answer on {self._socket_path}: {error.strerror}") from error
-        reader, writer = await asyncio.open_unix_connection(sock=sock, limit=_ANSWER_LIMIT_BYTES)
+        reader, writer = await asyncio.open_unix_connection(sock=self._connect(), limit=_ANSWER_LIMIT_BYTES)
         try:
             writer.write(messages.encode(question))
             return await reader.readline()
@@ -47,6 +46,12 @@ class Inspectors:
             return b""
         finally:
             writer.close()
+
+    def _connect(self) -> socket.socket:
+        try:
+            return unix_sockets.connect(self._socket_path, timeout_seconds=_CONNECT_SECONDS)
+        except OSError as error:
+            raise Unreachable(f"the worker host does not answer on {self._socket_path}: {error.strerror}") from error
 
 
 def _answer_on(line: bytes, question: messages.Inspect) -> messages.Inspected:

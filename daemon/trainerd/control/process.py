@@ -12,8 +12,10 @@ from contextlib import closing, contextmanager
 import uvicorn
 from fastapi import FastAPI
 
+from trainerd.contracts.errors import DiskError
 from trainerd.contracts.locks import PlaceLock
 from trainerd.contracts.places import Home
+from trainerd.contracts.run_directory import run_ids
 from trainerd.contracts.settings import Settings
 from trainerd.control.app import build_app
 from trainerd.control.changes import ChangedSocket, Changes
@@ -22,6 +24,7 @@ from trainerd.control.listening import ControlSocket
 from trainerd.control.peer import PeerProtocol
 from trainerd.control.plane import ControlPlane
 from trainerd.control.warm_up import warm_up
+from trainerd.store.agreement import check_log_reaches_state
 from trainerd.store.command_log import CommandLog, CommandLogReader
 from trainerd.store.state import StateReader
 
@@ -33,9 +36,9 @@ def run_control(home: Home, settings: Settings, answer_seconds: float = ANSWER_S
     """Serve the control socket of `home` until SIGTERM or SIGINT; returns the exit code.
 
     An order waits `answer_seconds` for the supervisor before its caller is told to wait.
-    Raises AlreadyRunning where another control plane serves this home, DiskError where its files cannot be used.
+    Raises AlreadyRunning where another control plane serves this home or its socket, DiskError where its files cannot
+    be used or do not belong together.
     """
-    home.path.mkdir(mode=0o700, parents=True, exist_ok=True)
     lock = PlaceLock(home.lock("control"), "control plane")
     try:
         asyncio.run(_serve(home, settings, answer_seconds))
@@ -100,6 +103,8 @@ def _open_plane(home: Home, settings: Settings, changes: Changes, answer_seconds
     acknowledged = CommandLogReader(home.command_log)
     state = StateReader(home.state)
     try:
+        check_log_reaches_state(home.command_log, acknowledged.newest_number(), home.state, _applied_position(state))
+        commands.keep_ids_above(max(run_ids(home.runs), default=0))
         yield ControlPlane(
             home=home,
             settings=settings,
@@ -115,3 +120,11 @@ def _open_plane(home: Home, settings: Settings, changes: Changes, answer_seconds
         state.close()
         acknowledged.close()
         commands.close()
+
+
+def _applied_position(state: StateReader) -> int:
+    """As the state says; 0 where it cannot be read: the supervisor names the damage, and folds it anew."""
+    try:
+        return state.applied_position()
+    except DiskError:
+        return 0

@@ -16,14 +16,14 @@ from trainerd.contracts.errors import Unreachable
 from trainerd.contracts.locks import PlaceLock
 from trainerd.contracts.places import Home
 from trainerd.contracts.settings import Settings
-from trainerd.embedded.part import Part
+from trainerd.embedded.part import NAMES, Part
 from trainerd.embedded.readiness import accepts_orders
 
 _log = logging.getLogger(__name__)
 _NOT_READY_SECONDS = 0.05
 _IDLE_SECONDS = 1.0
 _FAILED_STARTS = 3  # before it was ever ready: then the daemon gives up and says so
-_MARGIN_SECONDS = 10.0
+MARGIN_SECONDS = 10.0  # beyond the grace, for what has to be written and reaped after it
 _END_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -34,9 +34,7 @@ class EmbeddedDaemon:
         self._home = home
         self._settings = settings
         environment = {**os.environ, "TRAINERD_HOME": str(home.path), "TRAINERD_SOCKET": str(home.control_socket)}
-        self._supervisor, self._control, self._worker = (
-            Part(name, environment) for name in ("supervisor", "control", "worker")
-        )
+        self._supervisor, self._control, self._worker = (Part(name, environment) for name in NAMES)
         self._parts = (self._supervisor, self._control, self._worker)
         self._is_ready = False
         self._is_asked_to_end = False
@@ -55,6 +53,8 @@ class EmbeddedDaemon:
                 self._hear(signals)
                 self._restart_the_dead()
                 self._announce_once_ready(announce_ready)
+            if not self._is_ready:
+                _log.warning("asked to end before it was ready")
         finally:
             self._stop()
             signals.close()
@@ -95,11 +95,11 @@ class EmbeddedDaemon:
 
         The control plane answers meanwhile, so people see what the daemon waits for.
         """
-        patience = self._settings.grace_seconds + _MARGIN_SECONDS
+        patience = self._settings.grace_seconds + MARGIN_SECONDS
         _end(self._supervisor, patience)
         if not self._worker.wait(1.0):  # it may have missed the supervisor's word
             _end(self._worker, patience)
-        _end(self._control, _MARGIN_SECONDS)
+        _end(self._control, MARGIN_SECONDS)
 
 
 def _end(part: Part, patience_seconds: float) -> None:

@@ -7,12 +7,14 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from trainerd.contracts.errors import ExitCode
+
 
 def run_detached(work: Callable[[Callable[[], None]], int], log: Path) -> int:
     """Do `work` in the background with its output in `log`; 0 once it calls the function that it is given.
 
-    Returns in the caller only: the background process exits with what `work` returns, and where that comes first, so
-    does this.
+    Returns in the caller only: the background process exits with what `work` returns. Where that comes first, so does
+    this; an end before it was ready is never a 0.
     """
     ready, announce = os.pipe()
     sys.stderr.flush()
@@ -24,7 +26,8 @@ def run_detached(work: Callable[[Callable[[], None]], int], log: Path) -> int:
     if os.read(ready, 1):
         return 0
     _, status = os.waitpid(background, 0)
-    return os.waitstatus_to_exitcode(status)
+    exit_code = os.waitstatus_to_exitcode(status)
+    return exit_code if exit_code > 0 else ExitCode.FAILED
 
 
 def _live_in_background(work: Callable[[Callable[[], None]], int], announce: int, log: Path) -> None:

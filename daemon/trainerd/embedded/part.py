@@ -9,7 +9,9 @@ import sys
 import time
 from collections.abc import Mapping
 
-from trainerd.contracts.processes import die_with_parent
+from trainerd.contracts.processes import die_with_parent, name_of_signal
+
+NAMES = ("supervisor", "control", "worker")
 
 _STEADY_SECONDS = 10.0  # one that has lived this long did not die of its own start
 _SHORTEST_SECONDS = 0.1
@@ -63,7 +65,7 @@ class Part:
         self._waited_seconds = seconds_before_restart(lived, self._waited_seconds)
         self._restart_at = time.monotonic() + self._waited_seconds
         self._process = None
-        return f"was killed by {signal.Signals(-exit_code).name}" if exit_code < 0 else f"exited with {exit_code}"
+        return f"was killed by {name_of_signal(-exit_code)}" if exit_code < 0 else f"exited with {exit_code}"
 
     def restart_if_due(self) -> None:
         if self._process is None and time.monotonic() >= self._restart_at:

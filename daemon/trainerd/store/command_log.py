@@ -54,6 +54,11 @@ class CommandLog:
         """
         return self._append(CommandKind.SUBMIT, {"runs": runs}, key, lambda: {"runs": self._with_ids(runs)})
 
+    def keep_ids_above(self, run_id: int) -> None:
+        """Never give an id up to `run_id`, also where this log does not know that it was given. Raises DiskError."""
+        with self._appending, transaction(self._connection, self._path):
+            self._connection.execute("UPDATE counter SET last_run = max(last_run, ?)", (run_id,))
+
     def close(self) -> None:
         self._connection.close()
         self._lock.release()
@@ -101,6 +106,10 @@ class CommandLogReader:
     def after(self, number: int, limit: int = 100) -> list[Command]:
         """The commands behind `number`, oldest first."""
         return self._select("WHERE number > ? ORDER BY number LIMIT ?", number, limit)
+
+    def newest_number(self) -> int:
+        """The number of the newest command; 0 where there is none."""
+        return next((command.number for command in self._select("ORDER BY number DESC LIMIT 1")), 0)
 
     def get(self, number: int) -> Command | None:
         return next(iter(self._select("WHERE number = ?", number)), None)

@@ -6,7 +6,6 @@ here ever opens a database's file by other means than SQLite: closing such a des
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+from trainerd.contracts.durable_files import sync_directory
 from trainerd.contracts.errors import DiskError
 
 _DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
@@ -89,15 +89,6 @@ def naming_disk_errors(path: Path) -> Iterator[None]:
 def is_damage(error: sqlite3.DatabaseError) -> bool:
     """Whether the file's content is at fault, rather than the disk or another process."""
     return (getattr(error, "sqlite_errorcode", 0) & 0xFF) in _DAMAGE
-
-
-def sync_directory(path: Path) -> None:
-    """Make the names in a directory survive a power cut."""
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def _version_of(connection: sqlite3.Connection, path: Path, schema: Schema) -> int:

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from trainerd.contracts.durable_files import sync_directory
 from trainerd.contracts.locks import PlaceLock
 from trainerd.contracts.run_record import RunRecord
 from trainerd.store.database import (
@@ -23,7 +24,6 @@ from trainerd.store.database import (
     naming_disk_errors,
     open_for_reading,
     open_for_writing,
-    sync_directory,
     transaction,
 )
 from trainerd.store.schema import STATE

@@ -24,6 +24,7 @@ class Situation:
     look_up: Callable[[int], RunRecord | None]
     was_admitted: Callable[[int], bool]  # the run's directory exists: this command is being applied again
     gpu_count: int  # that runs may have at all
+    newest_proven: int = 0  # number of the newest command that a run directory shows to have been applied
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,15 @@ def apply_command(command: Command, situation: Situation) -> Effects:
 
 
 def _submit(command: Command, situation: Situation) -> Effects:
+    """One that is applied again comes out as it was: admitted are the runs that have a directory, all else is not.
+
+    A submit that is older than one which was applied has had its turn: without a directory it was refused.
+    """
     births = tuple(_birth(run, command) for run in command.body["runs"])
+    if command.number <= situation.newest_proven:
+        births = tuple(birth for birth in births if situation.was_admitted(birth.record.id))
+        if not births:
+            raise NotAllowed("it was refused when it was given, or its run directory is gone; submit it again")
     ids = {birth.record.id for birth in births}
     for birth in births:
         if not situation.was_admitted(birth.record.id):

@@ -6,6 +6,7 @@ What is done to run directories comes before the commit that answers the command
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import Any
 
 from trainerd.contracts.commands import Command
@@ -17,9 +18,10 @@ from trainerd.contracts.states import ENDED
 from trainerd.store.command_log import CommandLogReader
 from trainerd.supervisor.apply import Birth, Effects, Situation, apply_command
 from trainerd.supervisor.endings import record_end
+from trainerd.supervisor.fold import end_without_directory
 from trainerd.supervisor.journal_folding import JournalFolding
 from trainerd.supervisor.orders import give_order
-from trainerd.supervisor.run_birth import bear_run, unmake_run, was_born
+from trainerd.supervisor.run_birth import bear_run, find_newest_proven, unmake_run, was_born
 from trainerd.supervisor.run_book import RunBook
 
 _log = logging.getLogger(__name__)
@@ -36,7 +38,12 @@ class CommandDesk:
         self._commands = commands
         self._book = book
         self._journals = journals
-        self._situation = Situation(book.look_up, lambda run_id: was_born(self._directory(run_id)), gpu_count)
+        self._situation = Situation(
+            book.look_up,
+            lambda run_id: was_born(self._directory(run_id)),
+            gpu_count,
+            newest_proven=find_newest_proven(home.runs, commands.newest_number()),
+        )
 
     def apply_new_commands(self) -> None:
         """Apply every command that is not answered yet; commits on the way where there are many. Raises DiskError."""
@@ -49,13 +56,25 @@ class CommandDesk:
     def _apply(self, command: Command) -> None:
         if "run" in command.body:
             self._journals.fold_run(command.body["run"], until=command.time)
-        effects = apply_command(command, self._situation)
+        effects = self._without_lost_directories(apply_command(command, self._situation), command)
         problem = effects.problem or self._carry_out(effects, command)
         if problem:
             _log.info("command %d (%s): refused: %s", command.number, command.kind, problem["detail"])
         else:
             self._note(effects)
         self._book.answer(command.number, problem)
+
+    def _without_lost_directories(self, effects: Effects, command: Command) -> Effects:
+        """The effects where a run that should be asked for something has no directory any more: it just ends."""
+        lost = {run_id for run_id, _ in effects.orders if not self._directory(run_id).path.exists()}
+        return replace(
+            effects,
+            orders=tuple(order for order in effects.orders if order[0] not in lost),
+            changed=tuple(
+                end_without_directory(record, command.time) if record.id in lost else record
+                for record in effects.changed
+            ),
+        )
 
     def _carry_out(self, effects: Effects, command: Command) -> dict[str, Any] | None:
         """Do to the run directories what the command wants, or nothing, and say why."""
@@ -89,6 +108,8 @@ class CommandDesk:
                 self._record_end(record)
 
     def _record_end(self, record: RunRecord) -> None:
+        if not self._directory(record.id).path.exists():
+            return
         try:
             record_end(self._directory(record.id), record, self._book.offset(record.id))
         except OSError as error:

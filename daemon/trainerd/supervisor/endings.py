@@ -5,42 +5,31 @@ Where a trainer lived to the end, the worker host has written both.
 
 from __future__ import annotations
 
-import json
+from dataclasses import fields
 from typing import Any
 
 from trainerd.contracts.journal import Event
+from trainerd.contracts.outcome import CRASHED, Outcome
+from trainerd.contracts.outcome import write_outcome as write_outcome_file
 from trainerd.contracts.run_directory import RunDirectory
 from trainerd.contracts.run_record import RunRecord
-from trainerd.supervisor.durable_files import write_durably
-from trainerd.supervisor.fold import CRASHED
 from trainerd.supervisor.journals import append_if_last, read_unfolded
-
-_OUTCOME = (
-    "state",
-    "reason",
-    "exit_code",
-    "signal",
-    "step",
-    "epoch",
-    "monitor",
-    "model",
-    "error",
-    "attempt",
-    "ended_at",
-)
-_ENDED = ("state", "reason", "exit_code", "signal", "error", "step", "epoch")
 
 
 def record_end(directory: RunDirectory, record: RunRecord, offset: int) -> None:
     """Write the end of `record` behind `offset` of its journal, and its outcome. Raises OSError."""
-    append_if_last(directory, record.attempt, offset, Event.ENDED, **{name: getattr(record, name) for name in _ENDED})
+    append_if_last(directory, record.attempt, offset, Event.ENDED, **_outcome_of(record).ended_fields())
     write_outcome(directory, record)
 
 
 def write_outcome(directory: RunDirectory, record: RunRecord) -> None:
     """Write outcome.json of a run that has ended. Raises OSError."""
-    outcome = {name: getattr(record, name) for name in _OUTCOME}
-    write_durably(directory.outcome, json.dumps(outcome, indent=2) + "\n")
+    write_outcome_file(directory.outcome, _outcome_of(record))
+
+
+def _outcome_of(record: RunRecord) -> Outcome:
+    assert record.ended_at is not None, "a run that has ended has an end time"
+    return Outcome(**{field.name: getattr(record, field.name) for field in fields(Outcome)})
 
 
 def record_vanished(directory: RunDirectory, record: RunRecord, offset: int) -> None:

@@ -12,12 +12,12 @@ from datetime import datetime
 from typing import Any
 
 from trainerd.contracts.journal import Event
+from trainerd.contracts.outcome import CRASHED
 from trainerd.contracts.run_record import RunRecord
 from trainerd.contracts.states import ENDED, LIVE, Reason, State
 from trainerd.supervisor.retry import RetryPolicy, delay_seconds
 
 JournalLine = Mapping[str, Any]
-CRASHED = "crashed"  # what an `ended` line says of a trainer that died without a last word; no state of a run
 
 
 def fold_event(record: RunRecord, line: JournalLine) -> RunRecord:
@@ -45,6 +45,20 @@ def begin_attempt(record: RunRecord, attempt: int) -> RunRecord:
         exit_code=None,
         signal=None,
         retry_at=None,
+        killed_by_daemon=False,
+    )
+
+
+def end_without_directory(record: RunRecord, time: str) -> RunRecord:
+    """The record of a run whose directory somebody has removed: nothing can be asked of it, or written about it."""
+    return record.updated(
+        state=State.FAILED,
+        reason=Reason.ERROR,
+        error="its run directory is gone",
+        pid=None,
+        gpus=(),
+        retry_at=None,
+        ended_at=time,
     )
 
 
@@ -107,7 +121,7 @@ def _at_least(record: RunRecord, line: JournalLine) -> RunRecord:
 def _ended(record: RunRecord, line: JournalLine) -> RunRecord:
     never_started = record.attempt == 0 and record.state not in ENDED
     if record.state not in LIVE and not never_started:
-        return record
+        return _forgiven(record, line)
     ended = _at_least(record, line).updated(
         pid=None,
         gpus=(),
@@ -116,6 +130,15 @@ def _ended(record: RunRecord, line: JournalLine) -> RunRecord:
         error=line["error"],
     )
     return _after_a_crash(ended, line) if line["state"] == CRASHED else _after_an_end(ended, line)
+
+
+def _forgiven(record: RunRecord, line: JournalLine) -> RunRecord:
+    """A second end of an attempt that crashed says that the daemon had killed it, which the first could not know."""
+    if line["state"] != State.INTERRUPTED or record.state not in (State.RETRYING, State.FAILED):
+        return record
+    return record.updated(
+        state=State.INTERRUPTED, failures=max(0, record.failures - 1), reason=None, ended_at=None, retry_at=None
+    )
 
 
 # What a person has ordered stands, also where the trainer was interrupted or crashed before it could obey.
@@ -134,6 +157,8 @@ def _after_an_end(record: RunRecord, line: JournalLine) -> RunRecord:
 def _after_a_crash(record: RunRecord, line: JournalLine) -> RunRecord:
     if record.state in _ORDERED:
         return _obeyed(record, line)
+    if record.killed_by_daemon:
+        return record.updated(state=State.INTERRUPTED, killed_by_daemon=False)
     failures = record.failures + 1
     delay = delay_seconds(RetryPolicy(**record.spec["retry"]), failures)
     if delay is None:

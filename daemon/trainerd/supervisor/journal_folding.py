@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 
-from trainerd.contracts.journal import Event
+from trainerd.contracts.journal import Event, Line
+from trainerd.contracts.outcome import CRASHED
 from trainerd.contracts.places import Home
 from trainerd.contracts.run_directory import RunDirectory
 from trainerd.contracts.run_record import RunRecord
 from trainerd.contracts.states import ENDED, WAITING, State
 from trainerd.supervisor.endings import record_end
 from trainerd.supervisor.fold import fold_event, seconds_since_epoch
-from trainerd.supervisor.journals import Line, append_if_last, read_unfolded
+from trainerd.supervisor.journals import append_if_last, read_unfolded
 from trainerd.supervisor.run_book import RunBook
 
 _log = logging.getLogger(__name__)
@@ -62,6 +63,8 @@ class JournalFolding:
             self._book.set_offset(run_id, folded)
 
     def _fold_line(self, before: RunRecord, line: Line) -> RunRecord:
+        if not line.event:
+            return before
         try:
             after = fold_event(before, line.event)
         except (KeyError, TypeError, ValueError) as error:
@@ -81,6 +84,11 @@ class JournalFolding:
                 append_if_last(directory, record.attempt, line.end, Event.RETRYING, **fields)
             elif record.state in ENDED and record.state != line.event["state"]:
                 record_end(directory, record, line.end)
+            elif record.state is State.INTERRUPTED and line.event["state"] == CRASHED:
+                said = {name: line.event[name] for name in ("exit_code", "signal", "error", "step", "epoch")}
+                append_if_last(
+                    directory, record.attempt, line.end, Event.ENDED, state=record.state, reason=None, **said
+                )
         except OSError as error:
             _log.warning("run %d: cannot write to its directory: %s", record.id, error)
 

@@ -18,12 +18,12 @@ from trainerd.contracts.journal import now
 from trainerd.contracts.places import Home
 from trainerd.contracts.run_directory import RunDirectory
 from trainerd.contracts.run_record import RunRecord
-from trainerd.contracts.states import ENDED, Reason, State
+from trainerd.contracts.states import ENDED, LIVE, Reason, State
 from trainerd.contracts.unix_sockets import send_wake_up
-from trainerd.supervisor.agreement import Differences, compare
+from trainerd.supervisor.agreement import Attempt, Differences, compare
 from trainerd.supervisor.command_desk import CommandDesk
 from trainerd.supervisor.endings import record_end, record_vanished, write_outcome
-from trainerd.supervisor.fold import begin_attempt
+from trainerd.supervisor.fold import begin_attempt, end_without_directory
 from trainerd.supervisor.journal_folding import JournalFolding
 from trainerd.supervisor.orders import newest_order
 from trainerd.supervisor.run_book import RunBook
@@ -91,6 +91,8 @@ class Supervisor:
 
     def settle_differences(self) -> None:
         """Believe the worker host where it knows better: trainers that died with their host, or that state has lost."""
+        for refused, why in self.link.take_refusals().items():
+            self._record_refusal(refused, why)
         differences = self._differences()
         for run_id, attempt in differences.adopt:
             self._adopt(run_id, attempt)
@@ -125,8 +127,17 @@ class Supervisor:
             return Differences()
         return compare(self.book.unended(), self.link.living, self.link.announced)
 
+    def _record_refusal(self, attempt: Attempt, why: str) -> None:
+        record = self.book.look_up(attempt[0])
+        if record is not None and record.state in LIVE and record.attempt == attempt[1]:
+            failed = record.updated(state=State.FAILED, reason=Reason.ERROR, error=why, gpus=(), ended_at=now())
+            self._end_without_trainer(failed)
+
     def _record_vanished(self, record: RunRecord) -> None:
         directory = self._directory(record.id)
+        if not directory.path.exists():
+            self.book.put(end_without_directory(record, now()))
+            return
         if is_trainer_alive(directory):
             return  # its host has died, and it is just about to
         try:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 
 from trainerd.contracts.errors import DiskError, ExitCode
 from trainerd.contracts.locks import PlaceLock
 from trainerd.contracts.places import Home
 from trainerd.contracts.settings import Settings
 from trainerd.contracts.states import WAITING, State
+from trainerd.store.agreement import check_log_reaches_state
 from trainerd.store.command_log import CommandLogReader
 from trainerd.store.state import StateWriter
 from trainerd.supervisor.command_desk import CommandDesk
@@ -31,19 +31,17 @@ _IDLE_SECONDS = 1.0
 def run_supervisor(home: Home, settings: Settings) -> int:
     """Supervise the runs of `home` until SIGTERM or SIGINT; the process's exit code.
 
-    Raises AlreadyRunning where another supervisor has the home, DiskError where the state cannot be used.
+    Raises AlreadyRunning where another supervisor has the home, DiskError where the state cannot be used, or the
+    command log does not reach as far as it.
     """
-    logging.basicConfig(
-        stream=sys.stderr, level=settings.log_level.upper(), format="%(asctime)s supervisor: %(message)s"
-    )
-    for place in (home.path, home.runs):
-        place.mkdir(mode=0o700, parents=True, exist_ok=True)
     lock = PlaceLock(home.lock("supervisor"), "supervisor")
     wake_ups = WakeUps(home.wake_socket)
     state = StateWriter(home.state)
     if state.moved_aside:
         _log.error("the state was damaged and is kept as %s; folding it anew from the logs", state.moved_aside)
-    supervisor = make_supervisor(home, settings, state)
+    commands = CommandLogReader(home.command_log)
+    check_log_reaches_state(home.command_log, commands.newest_number(), home.state, state.applied_position())
+    supervisor = make_supervisor(home, settings, commands, state)
     tell_service_manager("READY=1")
     while not wake_ups.is_asked_to_stop:
         _tick(supervisor)
@@ -56,12 +54,12 @@ def run_supervisor(home: Home, settings: Settings) -> int:
     return ExitCode.DONE
 
 
-def make_supervisor(home: Home, settings: Settings, state: StateWriter) -> Supervisor:
+def make_supervisor(home: Home, settings: Settings, commands: CommandLogReader, state: StateWriter) -> Supervisor:
     """The supervisor of `home` with all its parts."""
     resources = Resources(settings.slots, find_gpus(settings))
     book = RunBook(state)
     journals = JournalFolding(home, book)
-    desk = CommandDesk(home, CommandLogReader(home.command_log), book, journals, len(resources.gpus))
+    desk = CommandDesk(home, commands, book, journals, len(resources.gpus))
     link = WorkerLink(home.worker_socket, state.epoch)
     return Supervisor(home, book, desk, journals, link, resources)
 

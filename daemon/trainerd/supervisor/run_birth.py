@@ -5,21 +5,44 @@ Doing it again changes nothing, so a supervisor that was killed in between simpl
 
 from __future__ import annotations
 
+import json
 import shutil
+from pathlib import Path
 
 from trainerd.contracts.commands import Command
+from trainerd.contracts.durable_files import replace_durably, sync_directory
 from trainerd.contracts.journal import Event
 from trainerd.contracts.pages import create_pages
-from trainerd.contracts.run_directory import RunDirectory
-from trainerd.store.database import sync_directory
+from trainerd.contracts.run_directory import RunDirectory, run_ids
 from trainerd.supervisor.apply import Birth
-from trainerd.supervisor.durable_files import write_durably
 from trainerd.supervisor.journals import append_if_last
 
 
 def was_born(directory: RunDirectory) -> bool:
     """Whether the run's directory was made to the end: the specification comes last."""
     return directory.spec.exists()
+
+
+def find_newest_proven(runs: Path, newest_command: int) -> int:
+    """The newest command, up to `newest_command`, that a run directory shows to have been applied; 0 if none does.
+
+    Commands are applied in order, and run ids grow with them: nearly always the first look finds it.
+    """
+    for run_id in sorted(run_ids(runs), reverse=True):
+        directory = RunDirectory(runs / str(run_id))
+        number = _admitting_command(directory) if was_born(directory) else None
+        if number is not None and number <= newest_command:
+            return number
+    return 0
+
+
+def _admitting_command(directory: RunDirectory) -> int | None:
+    """The number of the command that made the run's directory; None where its journal does not say."""
+    try:
+        with open(directory.events, "rb") as journal:
+            return int(json.loads(journal.readline())["command"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def bear_run(directory: RunDirectory, birth: Birth, command: Command) -> None:
@@ -41,7 +64,7 @@ def bear_run(directory: RunDirectory, birth: Birth, command: Command) -> None:
         priority=record.priority,
         submitted_at=command.time,
     )
-    write_durably(directory.spec, birth.spec_yaml)  # syncs the names of the others too
+    replace_durably(directory.spec, birth.spec_yaml)  # syncs the names of the others too
     sync_directory(directory.path.parent)
 
 

@@ -20,13 +20,15 @@ _REAP_SECONDS = 10.0  # how long a killed trainer may take to be reaped
 def shut_down(supervisor: Supervisor, next_tick: Callable[[], None], grace_seconds: float) -> None:
     """Interrupt all trainers, wait until they have ended, then have the worker host end.
 
-    `next_tick` sleeps until something happens and ticks. Trainers that take longer than `grace_seconds` are killed.
+    `next_tick` sleeps until something happens and ticks. Trainers that take longer than `grace_seconds` are killed,
+    and count as interrupted all the same.
     """
     supervisor.is_closing = True
     _interrupt_trainers(supervisor)
     if not _wait_for_trainers(supervisor, next_tick, grace_seconds):
         for record in _with_trainers(supervisor):
             _log.warning("run %d %s: killed, it did not end within %g s", record.id, record.name, grace_seconds)
+            supervisor.book.put(record.updated(killed_by_daemon=True))
             supervisor.link.kill((record.id, record.attempt))
         _wait_for_trainers(supervisor, next_tick, _REAP_SECONDS)
     supervisor.link.quit()

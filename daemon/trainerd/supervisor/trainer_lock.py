@@ -2,23 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
-
+from trainerd.contracts.locks import holder_of
 from trainerd.contracts.run_directory import RunDirectory
 
 
 def is_trainer_alive(directory: RunDirectory) -> bool:
-    """Whether some process holds the run's lock. Takes it for a moment, so only where no trainer is being started."""
-    try:
-        fd = os.open(directory.lock, os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    else:
-        return False
-    finally:
-        os.close(fd)
+    """Whether some process holds the run's lock. Raises OSError where nobody can tell."""
+    return holder_of(directory.lock) is not None

@@ -44,6 +44,13 @@ class WorkerLink:
         self.announced.add((record.id, record.attempt))
         self._say(Start(record.id, record.attempt, str(run_dir), record.settled_order, list(record.gpus)))
 
+    def take_refusals(self) -> dict[Attempt, str]:
+        """The attempts that the host will not start, and why: each is told once."""
+        taken = dict(self._refusals)
+        self._refusals.clear()
+        self.announced -= set(taken)
+        return taken
+
     def kill(self, attempt: Attempt) -> None:
         """Have the trainer of this attempt killed, once per connection."""
         if attempt not in self._killed:
@@ -64,6 +71,7 @@ class WorkerLink:
         self.living: dict[Attempt, int] | None = None  # the trainers' PIDs; None until the host has said
         self.announced: set[Attempt] = set()  # told to start, and not yet seen living
         self._killed: set[Attempt] = set()
+        self._refusals: dict[Attempt, str] = {}
 
     def _connect(self) -> None:
         try:
@@ -90,6 +98,8 @@ class WorkerLink:
             self.announced -= set(self.living)
         elif isinstance(message, Refused):
             _log.error("the worker host refused an order: %s", message.why)
+            if message.run is not None and message.attempt is not None:
+                self._refusals[message.run, message.attempt] = message.why
 
     def _say(self, message: Message) -> None:
         if self._connection is None:

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 import torch
 
 from trainerd.contracts.errors import CorruptCheckpoint, DataError, Diverged, ExitCode, SpecificationRefused
+from trainerd.contracts.outcome import CRASHED
 from trainerd.contracts.pages import Order
 from trainerd.contracts.states import Reason, State
 from trainerd.training.checkpoints.verify import Damaged
 from trainerd.training.state_tree import Unsaveable
-
-CRASHED = "crashed"  # not a state of a run: the supervisor decides whether it is retried
 
 
 @dataclass(frozen=True)

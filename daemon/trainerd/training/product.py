@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import mmap
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from trainerd.contracts.durable_files import sync_directory
 from trainerd.contracts.journal import Event
-from trainerd.training.checkpoints.commit import replace_durably
+from trainerd.training.checkpoints.commit import write_durably
 from trainerd.training.checkpoints.snapshot import model_file
 from trainerd.training.checkpoints.verify import Damaged, verify
 from trainerd.training.run import Run
@@ -52,6 +54,15 @@ def _chosen_state(run: Run) -> tuple[int, int]:
 
 
 def _copy_durably(source: Path, destination: Path) -> None:
-    with open(source, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        with memoryview(content) as view:
-            replace_durably(destination, view)
+    """Put a copy in the place of `destination`, whole and for good, or leave what is there. Raises OSError."""
+    aside = destination.with_name(f".{destination.name}.tmp")
+    aside.unlink(missing_ok=True)
+    try:
+        with open(source, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            with memoryview(content) as view:
+                write_durably(aside, view)
+        os.rename(aside, destination)
+    except OSError:
+        aside.unlink(missing_ok=True)
+        raise
+    sync_directory(destination.parent)

@@ -6,20 +6,17 @@ reports; whether a run is tried again is for the supervisor alone to decide.
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from trainerd.contracts.journal import Event, Journal, now
-from trainerd.contracts.json_lines import read_lines
+from trainerd.contracts.journal import Event, Journal, now, read_journal
+from trainerd.contracts.outcome import CRASHED, Outcome, write_outcome
 from trainerd.contracts.pages import PulsePage
+from trainerd.contracts.processes import name_of_signal
 from trainerd.contracts.run_directory import RunDirectory
 from trainerd.contracts.states import Reason
-from trainerd.worker.outcome import Outcome, write_outcome
-
-CRASHED = "crashed"  # the state of an attempt without a last word; never the state of a run
 
 _NOT_OF_AN_ATTEMPT = {Event.ADMITTED, Event.RETRYING, Event.WARNING}
 
@@ -35,7 +32,10 @@ class Ending:
 
 @dataclass(frozen=True)
 class LastAttempt:
-    """What a journal tells about its newest attempt; number 0 where none has begun."""
+    """What a journal tells about its newest attempt; number 0 where none has begun.
+
+    Step and epochs are those that the run has reached, also where this attempt failed before it had opened it.
+    """
 
     number: int = 0
     has_ended: bool = False
@@ -68,8 +68,7 @@ def record_end(
         last = last if last.number == attempt else replace(last, number=attempt, finishing=None)
         outcome = _outcome(directory, last, exit_code, signal_number, error)
         write_outcome(directory.outcome, outcome)
-        fields = ("state", "reason", "exit_code", "signal", "error", "step", "epoch")
-        journal.record(Event.ENDED, **{name: getattr(outcome, name) for name in fields})
+        journal.record(Event.ENDED, **outcome.ended_fields())
         journal.sync()
     finally:
         journal.close()
@@ -91,10 +90,11 @@ def record_abandoned_end(directory: RunDirectory) -> LastAttempt:
 
 
 def read_last_attempt(events: Path) -> LastAttempt:
-    """The newest attempt in a journal. Raises ValueError where a whole line is not JSON."""
+    """The newest attempt in a journal; damaged lines are passed over. Raises OSError."""
     last = LastAttempt()
-    for line in _all_lines(events):
-        last = _fold(last, line)
+    for line in read_journal(events):
+        if line.event:
+            last = _fold(last, line.event)
     return last
 
 
@@ -104,19 +104,33 @@ def _fold(last: LastAttempt, line: Mapping[str, Any]) -> LastAttempt:
         return last
     if attempt > last.number:
         last = replace(last, number=attempt, has_ended=False, finishing=None)
-    last = replace(last, step=line.get("step", last.step), epoch=_epochs_finished(line, last.epoch))
+    step, epoch = _number(line, "step", last.step), _epochs_finished(line, last.epoch)
     match event:
-        case Event.FINISHING:
+        case Event.FINISHING | Event.ENDED:
+            last = replace(last, step=max(last.step, step), epoch=max(last.epoch, epoch))  # 0 where it opened nothing
+        case _:
+            last = replace(last, step=step, epoch=epoch)  # less than before where it resumes from a checkpoint
+    match event:
+        case Event.FINISHING if _is_a_last_word(line):
             return replace(last, finishing=line)
         case Event.ENDED:
             return replace(last, has_ended=True)
     return last
 
 
+def _is_a_last_word(line: Mapping[str, Any]) -> bool:
+    return isinstance(line.get("state"), str) and "reason" in line
+
+
 def _epochs_finished(line: Mapping[str, Any], so_far: int) -> int:
     """Lines within an epoch carry the running one; these carry the number of finished ones."""
-    counts = line["event"] in (Event.EPOCH, Event.FINISHING, Event.ENDED)
-    return int(line.get("epoch", so_far)) if counts else so_far
+    counts = line["event"] in (Event.RESUMED, Event.EPOCH, Event.FINISHING, Event.ENDED)
+    return _number(line, "epoch", so_far) if counts else so_far
+
+
+def _number(line: Mapping[str, Any], name: str, so_far: int) -> int:
+    value = line.get(name)
+    return value if type(value) is int else so_far
 
 
 def _outcome(
@@ -150,7 +164,7 @@ def _step_of_pulse(directory: RunDirectory, attempt: int) -> int:
 
 def _describe_exit(exit_code: int | None, signal_number: int | None) -> str:
     if signal_number is not None:
-        return f"the trainer was killed by {signal.Signals(signal_number).name}"
+        return f"the trainer was killed by {name_of_signal(signal_number)}"
     if exit_code is not None:
         return f"the trainer exited with {exit_code} before it could say why; see its log"
     return "the trainer is gone, and nobody saw its exit"
@@ -160,13 +174,3 @@ def _drop_if_empty(path: Path) -> None:
     """Stacks are kept only if there are any: a hang or a crash wrote them."""
     if path.exists() and path.stat().st_size == 0:
         path.unlink()
-
-
-def _all_lines(path: Path) -> Iterator[dict[str, Any]]:
-    offset = 0
-    while True:
-        lines, end = read_lines(path, offset)
-        if end == offset:
-            return
-        yield from lines
-        offset = end

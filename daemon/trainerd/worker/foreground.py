@@ -11,10 +11,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from trainerd.config import spec_to_yaml
+from trainerd.contracts.durable_files import replace_durably
 from trainerd.contracts.errors import Finding, NotAllowed, SpecificationRefused
 from trainerd.contracts.journal import Event, Journal, now
 from trainerd.contracts.locks import PlaceLock
 from trainerd.contracts.messages import Inspect
+from trainerd.contracts.outcome import read_outcome
 from trainerd.contracts.pages import OrdersPage, create_pages
 from trainerd.contracts.run_directory import RunDirectory
 from trainerd.contracts.spec import RunSpec
@@ -22,7 +24,6 @@ from trainerd.contracts.states import State
 from trainerd.training.trainer import run_trainer
 from trainerd.worker.ending import record_abandoned_end, record_end
 from trainerd.worker.inspector import inspect
-from trainerd.worker.outcome import read_outcome
 from trainerd.worker.summary import summarize
 
 RUNS = Path("runs")
@@ -90,7 +91,7 @@ def _admit(spec: RunSpec, directory: RunDirectory) -> int:
     if directory.outcome.exists() and read_outcome(directory.outcome).state == State.COMPLETED:
         raise NotAllowed(f"{directory.path}: this run has completed; its model is {directory.model}")
     last = record_abandoned_end(directory)
-    _replace_text(directory.spec, spec_to_yaml(spec))
+    replace_durably(directory.spec, spec_to_yaml(spec))
     create_pages(directory.orders_page, directory.pulse_page)
     if not directory.events.exists():
         journal = Journal(directory.events, attempt=0)
@@ -98,9 +99,3 @@ def _admit(spec: RunSpec, directory: RunDirectory) -> int:
         journal.record(Event.ADMITTED, **fields, submitted_at=now())
         journal.close()
     return last.number + 1
-
-
-def _replace_text(path: Path, text: str) -> None:
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text)
-    temporary.rename(path)

@@ -13,7 +13,6 @@ import signal
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 
 from trainerd.contracts.messages import Connection, Inspect, Kill, Message, Quit, Refused, Running, Start, Supervise
@@ -27,14 +26,6 @@ _UNSETTLED_SECONDS = 0.01
 _PEER_READS_WITHIN_SECONDS = 2.0
 
 
-@dataclass
-class Peer:
-    """Somebody connected; a supervisor once it has introduced itself with its epoch."""
-
-    connection: Connection
-    epoch: int | None = None
-
-
 class WorkerHost:
     """Serves one listening socket until it is told to end. Call `serve` once, from the main thread."""
 
@@ -46,7 +37,7 @@ class WorkerHost:
         self._inspections = inspections
         self._grace_seconds = grace_seconds
         self._selector = selectors.DefaultSelector()
-        self._supervisor: Peer | None = None
+        self._supervisor: Connection | None = None
         self._highest_epoch = 0
         self._is_ending = False
         self._kill_at: float | None = None  # time.monotonic(), once told by a signal to end
@@ -117,12 +108,12 @@ class WorkerHost:
     def _accept(self) -> None:
         sock, _ = self._listener.accept()
         sock.settimeout(_PEER_READS_WITHIN_SECONDS)
-        peer = Peer(Connection(sock))
-        self._watch(peer.connection, lambda: self._read(peer))
+        peer = Connection(sock)
+        self._watch(peer, lambda: self._read(peer))
 
-    def _read(self, peer: Peer) -> None:
+    def _read(self, peer: Connection) -> None:
         try:
-            messages = peer.connection.receive_available()
+            messages = peer.receive_available()
             for message in messages or ():
                 self._obey(peer, message)
         except (OSError, ValueError) as error:
@@ -131,14 +122,14 @@ class WorkerHost:
         if messages is None:
             self._drop(peer)
 
-    def _obey(self, peer: Peer, message: Message) -> None:
+    def _obey(self, peer: Connection, message: Message) -> None:
         match message:
             case Supervise():
                 self._admit_supervisor(peer, message.epoch)
             case Inspect():
                 self._inspect(peer, message)
             case Start() | Kill() | Quit() if peer is not self._supervisor:
-                peer.connection.send(Refused("this connection does not supervise"))
+                peer.send(Refused("this connection does not supervise"))
             case Start():
                 self._order_start(message)
             case Kill():
@@ -146,40 +137,44 @@ class WorkerHost:
             case Quit():
                 self._end()
             case _:
-                peer.connection.send(Refused(f"a worker host takes no {message.type}"))
+                peer.send(Refused(f"a worker host takes no {message.type}"))
 
-    def _admit_supervisor(self, peer: Peer, epoch: int) -> None:
+    def _admit_supervisor(self, peer: Connection, epoch: int) -> None:
         """The newest supervisor alone gives orders; one with a lower epoch was replaced and is shut out."""
         if epoch < self._highest_epoch:
-            peer.connection.send(Refused(f"epoch {epoch} is over: epoch {self._highest_epoch} supervises"))
+            peer.send(Refused(f"epoch {epoch} is over: epoch {self._highest_epoch} supervises"))
             self._drop(peer)
             return
         if self._supervisor and self._supervisor is not peer:
             self._drop(self._supervisor)
         self._highest_epoch = epoch
         self._supervisor = peer
-        peer.epoch = epoch
         self._report()
 
-    def _inspect(self, peer: Peer, request: Inspect) -> None:
-        self._forget(peer.connection)
-        child = self._inspections.begin(request, peer.connection)
+    def _inspect(self, peer: Connection, request: Inspect) -> None:
+        self._forget(peer)
+        child = self._inspections.begin(request, peer)
         if child:
             self._watch_child(child, partial(self._inspections.end, child.pid))
 
     def _order_start(self, start: Start) -> None:
-        why = "the worker host is ending" if self._is_ending else self._trainers.order_start(start)
-        if why and self._supervisor:
-            _log.warning("refused: %s", why)
-            self._supervisor.connection.send(Refused(why))
+        if self._is_ending:
+            self._refuse(Refused("the worker host is ending"))
+        elif why := self._trainers.order_start(start):
+            self._refuse(Refused(why, start.run, start.attempt))
         elif any(living.start == start for living in self._trainers.living()):
             self._report()  # the same order again; a new one is reported once it lives
 
-    def _drop(self, peer: Peer) -> None:
+    def _refuse(self, refused: Refused) -> None:
+        _log.warning("refused: %s", refused.why)
+        if self._supervisor:
+            self._supervisor.send(refused)
+
+    def _drop(self, peer: Connection) -> None:
         if peer is self._supervisor:
             self._supervisor = None
-        self._forget(peer.connection)
-        peer.connection.close()
+        self._forget(peer)
+        peer.close()
 
     # Children.
 
@@ -208,7 +203,7 @@ class WorkerHost:
         known = self._trainers.unfinished()
         trainers = [{"run": one.start.run, "attempt": one.start.attempt, "pid": one.child.pid} for one in known]
         try:
-            self._supervisor.connection.send(Running(trainers))
+            self._supervisor.send(Running(trainers))
         except OSError as error:
             _log.warning("the supervisor does not listen: %s", error)
             self._drop(self._supervisor)

@@ -1,6 +1,7 @@
 """The inspections under way in a worker host: one forked inspector each, killed at its limit.
 
-The inspector alone holds the connection, so its death is the end of file that the asking side sees.
+The inspector alone holds the connection, so its death is the end of file that the asking side sees. Where there is no
+room for an inspector the host answers in its place, and says so.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from trainerd.contracts.messages import Connection, Inspect
+from trainerd.contracts.errors import Finding
+from trainerd.contracts.messages import Connection, Inspect, Inspected
 from trainerd.worker.child import Child, fork_child
 
 _log = logging.getLogger(__name__)
@@ -34,12 +36,13 @@ class Inspections:
         self._under_way: dict[int, Inspection] = {}
 
     def begin(self, request: Inspect, connection: Connection) -> Child | None:
-        """Fork an inspector that answers on `connection`, which is closed here. None if the machine has no room."""
+        """Fork an inspector that answers on `connection`, which is closed here. None, and told, without room for it."""
         deadline = time.monotonic() + request.limit_seconds
         try:
             child = fork_child(lambda: self._become_inspector(request, connection), keep_fds=[connection.fileno()])
         except OSError as error:
             _log.error("no inspector for %s: %s", request.path, error)
+            _say_that_none_could_start(error, connection)
             return None
         finally:
             connection.close()
@@ -67,3 +70,11 @@ class Inspections:
 
     def has_child(self, pid: int) -> bool:
         return pid in self._under_way
+
+
+def _say_that_none_could_start(why: OSError, connection: Connection) -> None:
+    finding = Finding(f"nothing was checked: the worker host could not start an inspector: {why.strerror}")
+    try:
+        connection.send(Inspected(None, None, [finding.to_json()], []))
+    except OSError as error:
+        _log.warning("nobody hears that there is no inspector: %s", error)

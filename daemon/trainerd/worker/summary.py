@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from trainerd.contracts.outcome import Outcome
 from trainerd.contracts.run_directory import RunDirectory
 from trainerd.contracts.spec import RunSpec
 from trainerd.contracts.states import Reason, State
-from trainerd.worker.outcome import Outcome
 
 
 def summarize(outcome: Outcome, spec: RunSpec, directory: RunDirectory, *, again: str) -> list[str]:

@@ -6,7 +6,6 @@ or its record still to be settled). Only the host's loop calls this, from one th
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import signal
@@ -15,11 +14,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from trainerd.contracts.locks import holder_of
 from trainerd.contracts.messages import Start
 from trainerd.contracts.processes import living_members_of_session
 from trainerd.contracts.run_directory import RunDirectory
 from trainerd.worker.child import Child, fork_child
-from trainerd.worker.ending import read_last_attempt, record_abandoned_end, record_end
+from trainerd.worker.ending import LastAttempt, read_last_attempt, record_abandoned_end, record_end
 
 _log = logging.getLogger(__name__)
 _RECORD_AGAIN_SECONDS = 1.0
@@ -67,9 +67,13 @@ class Trainers:
             return f"run {start.run}: {start.run_dir} is not a directory"
         newest = self._newest_attempt.get(start.run, 0)
         if not newest:  # this host has not seen the run yet: an earlier one may have
-            newest = read_last_attempt(directory.events).number
+            try:
+                last = read_last_attempt(directory.events)
+            except OSError as error:
+                return f"run {start.run}: its journal cannot be read: {error}"
+            newest = last.number
             if newest == start.attempt:
-                return self._record_lost_attempt(start, directory)
+                return self._record_lost_attempt(start, last)
         if start.attempt <= newest:
             return f"run {start.run}: attempt {start.attempt} is not newer than {newest}"
         self._newest_attempt[start.run] = start.attempt
@@ -146,9 +150,9 @@ class Trainers:
         ]
         return any(start and start.attempt == attempt for start in starts)
 
-    def _record_lost_attempt(self, start: Start, directory: RunDirectory) -> str | None:
+    def _record_lost_attempt(self, start: Start, last: LastAttempt) -> str | None:
         """An earlier host has begun this very attempt and died with it: its end is due, not a second start."""
-        if read_last_attempt(directory.events).has_ended:
+        if last.has_ended:
             return f"run {start.run}: attempt {start.attempt} has ended"
         self._newest_attempt[start.run] = start.attempt
         self._ended[start.run] = Ended(start, None, error="its worker host died, and the trainer with it")
@@ -202,17 +206,14 @@ class Trainers:
 def _is_free(directory: RunDirectory) -> bool:
     """Whether no trainer holds the directory and none has left a process behind; kills what was left behind."""
     try:
-        lock = os.open(directory.lock, os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:
+        if holder_of(directory.lock) is not None:
+            return False
+        last_holder = directory.lock.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
         return True  # no trainer has ever been here, or the directory is gone
-    try:
-        fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        holder = os.pread(lock, 32, 0)
     except OSError:
         return False
-    finally:
-        os.close(lock)
-    leftovers = _left_behind_by(int(holder), directory) if holder.isdigit() else []
+    leftovers = _left_behind_by(int(last_holder), directory) if last_holder.isdigit() else []
     for pid in leftovers:
         _kill(pid)
     return not leftovers

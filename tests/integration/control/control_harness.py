@@ -180,11 +180,15 @@ def answers(path: Path) -> bool:
 
 
 class SmallWorkerHost(threading.Thread):
-    """Checks as the text tells it to: `die`, `refuse WHY`, `warn WHY`, `pad BYTES`, or the name of a run."""
+    """Checks as the text tells it to: `die`, `linger`, `refuse WHY`, `warn WHY`, `pad BYTES`, or the name of a run.
+
+    `linger` is answered once `patience` is over; it is the name of a run, too.
+    """
 
     def __init__(self, home: Home) -> None:
         super().__init__(daemon=True)
         self.asked: list[messages.Inspect] = []
+        self.patience = threading.Event()
         self._listener = unix_sockets.bind(home.worker_socket)
         self._listener.listen()
         self.start()
@@ -203,6 +207,8 @@ class SmallWorkerHost(threading.Thread):
             question = connection.receive()
             if isinstance(question, messages.Inspect):
                 self.asked.append(question)
+                if question.text == "linger":
+                    self.patience.wait(20)
                 if question.text != "die":
                     connection.send(_inspected(question))
 

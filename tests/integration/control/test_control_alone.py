@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from control_harness import SERVE, ControlProcess, SmallSupervisor, SmallWorkerHost, control_process, poll
@@ -101,6 +102,56 @@ def test_a_second_control_plane_on_the_same_home_is_refused(control: ControlProc
     assert second.returncode != 0
     assert f"another control plane already runs on {control.home.path} (process {control.process.pid})" in second.stderr
     assert control.client.get("/v1/health").status == 200
+
+
+def test_the_socket_of_a_living_control_plane_is_not_taken_from_it(control: ControlProcess, tmp_path: Path) -> None:
+    """TRAINERD_SOCKET is exported, and a second daemon is started on another home."""
+    other_home = tmp_path / "other"
+    other_home.mkdir()
+    arguments = [sys.executable, "-c", SERVE, str(other_home), str(control.home.control_socket), "1"]
+    second = subprocess.run(arguments, capture_output=True, text=True, timeout=20, check=False)
+
+    assert second.returncode != 0
+    already = f"another control plane already runs on {control.home.control_socket} (process {control.process.pid})"
+    assert already in second.stderr
+    assert control.client.get("/v1/status").json()["home"] == str(control.home.path)
+
+
+def test_a_socket_that_another_has_put_in_the_place_of_ours_is_left_there(control: ControlProcess) -> None:
+    assert control.client.get("/v1/health").status == 200, "it is up to the end of its start"
+    control.home.control_socket.unlink()
+    with unix_sockets.bind(control.home.control_socket):
+        assert control.end() == 0
+        assert control.home.control_socket.exists()
+
+
+def test_a_command_log_that_is_older_than_the_state_acknowledges_nothing(home: Home) -> None:
+    """Its next commands would get numbers that count as applied: what was acknowledged would never be done."""
+    with control_process(home) as control:
+        worker, supervisor = SmallWorkerHost(home), SmallSupervisor(home)
+        assert control.client.submit("tiny").status == 201
+        supervisor.end()
+        worker.end()
+        control.end()
+    for path in home.path.glob("commands.sqlite*"):
+        path.unlink()
+
+    arguments = [sys.executable, "-c", SERVE, str(home.path), str(home.control_socket), "1"]
+    second = subprocess.run(arguments, capture_output=True, text=True, timeout=20, check=False)
+
+    assert second.returncode != 0
+    assert str(home.command_log) in second.stderr
+    assert str(home.state) in second.stderr
+
+
+def test_an_id_whose_directory_is_there_is_not_given_again_by_a_new_command_log(home: Home) -> None:
+    home.run(41).mkdir(parents=True)
+    with control_process(home, answer_seconds=0.1) as control:
+        worker = SmallWorkerHost(home)
+        reply = control.client.submit("tiny")
+        worker.end()
+
+    assert reply.json()["runs"] == [{"id": 42, "name": "tiny"}]
 
 
 def test_a_socket_that_systemd_holds_is_served_and_left_where_it_is(home: Home) -> None:

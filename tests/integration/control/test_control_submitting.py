@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import resource
 import threading
 
-from control_harness import Daemon, Reply, small_daemon
+from control_harness import Daemon, Reply, poll, small_daemon
 
+from trainerd.contracts import unix_sockets
 from trainerd.contracts.places import Home
 
 
@@ -106,6 +108,23 @@ def test_one_key_at_the_same_time_is_one_run(daemon: Daemon) -> None:
 
     assert {reply.status for reply in replies} == {201}
     assert len({reply.json()["runs"][0]["id"] for reply in replies}) == 1
+
+
+def test_a_caller_who_leaves_during_the_check_has_queued_nothing(home: Home) -> None:
+    """Ctrl+C in `trainctl submit`. The same order given again, after a lost connection, is still carried out."""
+    with small_daemon(home) as daemon:
+        body = json.dumps({"runs": [{"path": "/data/run.yaml", "text": "linger"}]}).encode()
+        head = "POST /v1/runs HTTP/1.1\r\nHost: trainerd\r\nIdempotency-Key: k\r\nContent-Type: application/json\r\n"
+        with unix_sockets.connect(daemon.home.control_socket) as caller:
+            caller.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+            poll(lambda: daemon.worker.asked, "the check begins")
+        daemon.worker.patience.set()
+        daemon.submitted("follower")
+        assert [run["name"] for run in daemon.client.get("/v1/runs?all=true").json()["runs"]] == ["follower"]
+
+        again = daemon.client.submit("linger", key="k")
+
+        assert [run["name"] for run in again.json()["runs"]] == ["linger"]
 
 
 def test_a_full_disk_refuses_the_submit_and_leaves_nothing_half_queued(home: Home) -> None:

@@ -163,3 +163,24 @@ def test_killing_the_daemon_itself_ends_its_parts_in_an_orderly_way(daemon: Daem
 
     assert daemon.journal()[-1]["state"] == "interrupted"
     assert holder_of(daemon.home / "up.lock") is None
+
+
+def test_a_daemon_waits_for_what_the_last_one_has_left_behind(daemon: Daemon) -> None:
+    """After a SIGKILL of the daemon its parts still save; the new ones take their places once they are free."""
+    with subprocess.Popen([*TRAINERD, "up"], env=daemon.environment, stderr=subprocess.PIPE) as up:
+        before = len(daemon.journal())
+        eventually("the run goes on", lambda: len(daemon.journal()) > before and daemon.trainer())
+        old = daemon.pid("control")
+        os.kill(old, signal.SIGSTOP)  # it takes its time
+        up.kill()
+    command = [*TRAINERD, "up", "--detach"]
+    with subprocess.Popen(command, env=daemon.environment, stderr=subprocess.PIPE, text=True) as again:
+        assert again.stderr is not None
+        said = next(line for line in again.stderr if f"waiting for process {old} of the last daemon" in line)
+        assert "trainerd control" in said
+        os.kill(old, signal.SIGCONT)
+
+        assert again.wait(SECONDS) == 0
+
+    assert daemon.pid("control") not in (0, old)
+    assert daemon.run(*TRAINERD, "down").returncode == 0

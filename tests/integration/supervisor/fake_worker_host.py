@@ -29,11 +29,12 @@ _ENDS = {
 class FakeWorkerHost:
     """Serves one supervisor at a time, in a thread; `close` drops it and everything that lived, like a SIGKILL."""
 
-    def __init__(self, socket_path: Path, *, obeys: bool = True) -> None:
+    def __init__(self, socket_path: Path, *, obeys: bool = True, refuses: str | None = None) -> None:
         self.starts: list[Start] = []
         self.kills: list[Kill] = []
         self.has_quit = threading.Event()
         self._obeys = obeys
+        self._refuses = refuses
         self._living: dict[int, Start] = {}
         self._highest_epoch = 0
         self._supervisor: Connection | None = None
@@ -97,6 +98,9 @@ class FakeWorkerHost:
 
     def _start(self, start: Start) -> None:
         self.starts.append(start)
+        if self._refuses is not None:
+            self._say(Refused(self._refuses, start.run, start.attempt))
+            return
         self._living[start.run] = start
         monitor = {"name": "val_loss", "mode": "min"}
         self._write(start, Event.STARTED, pid=4711, steps_per_epoch=10, monitor=monitor)
@@ -116,6 +120,8 @@ class FakeWorkerHost:
         self._report()
 
     def _write(self, start: Start, event: Event, **fields: Any) -> None:
+        if not Path(start.run_dir).exists():
+            return
         journal = Journal(RunDirectory(Path(start.run_dir)).events, start.attempt)
         journal.record(event, **fields)
         journal.close()

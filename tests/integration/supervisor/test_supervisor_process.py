@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -28,12 +29,14 @@ from trainerd.store.state import StateReader
 DEADLINE_SECONDS = 15.0
 
 SUPERVISOR = """
-import sys
+import logging, sys
 from pathlib import Path
 from trainerd.contracts.places import Home
 from trainerd.contracts.settings import Settings
 from trainerd.supervisor.process import run_supervisor
+logging.basicConfig(level="INFO", stream=sys.stderr)
 home = Path(sys.argv[1])
+home.joinpath("runs").mkdir(exist_ok=True)
 sys.exit(run_supervisor(Home(home, home / "control.sock"), Settings(slots=int(sys.argv[2]), grace_seconds=0.5)))
 """
 
@@ -68,6 +71,9 @@ class Daemon:
         self.home.state.write_bytes(b"no database" * 1000)
         for part in ("-wal", "-shm"):  # from its write-ahead log SQLite would mend the file
             self.home.state.with_name(self.home.state.name + part).unlink()
+
+    def wait_until_damage_is_named(self) -> None:
+        wait_until(lambda: "the state was damaged and is kept as" in self.log(), lambda: "the damage to be named")
 
     def log(self) -> str:
         return (self.home.path / "supervisor.log").read_text()
@@ -263,6 +269,110 @@ def test_a_trainer_that_had_finished_when_its_host_died_has_completed(daemon: Da
     successor.close()
 
 
+def test_a_trainer_that_was_lost_with_its_directory_has_failed_and_frees_its_slot(daemon: Daemon) -> None:
+    host = FakeWorkerHost(daemon.home.worker_socket, obeys=False)
+    daemon.start_supervisor()
+    lost, waiting = daemon.submit({}, {})
+    daemon.wait_for(lost, State.RUNNING)
+    shutil.rmtree(daemon.home.run(lost))
+    host.close()
+    successor = FakeWorkerHost(daemon.home.worker_socket)
+    record = daemon.wait_for(lost, State.FAILED)
+    assert (record.reason, record.error) == (Reason.ERROR, "its run directory is gone")
+    assert record.pid is None
+    assert record.ended_at is not None
+    daemon.wait_for(waiting, State.RUNNING)
+    assert "cannot write to its directory" not in daemon.log()
+    successor.close()
+
+
+def test_a_stop_ends_a_run_whose_directory_is_gone(daemon: Daemon) -> None:
+    """Its trainer cannot be asked any more: it is killed."""
+    host = FakeWorkerHost(daemon.home.worker_socket, obeys=False)
+    daemon.start_supervisor()
+    (run,) = daemon.submit({})
+    daemon.wait_for(run, State.RUNNING)
+    shutil.rmtree(daemon.home.run(run))
+    assert daemon.problem_of(daemon.order(CommandKind.STOP, run, checkpoint=True)) is None
+    assert daemon.wait_for(run, State.FAILED).error == "its run directory is gone"
+    wait_until(lambda: [kill.run for kill in host.kills] == [run], lambda: "its trainer to be killed")
+    host.close()
+
+
+def test_a_start_that_the_worker_host_refuses_has_failed_with_its_words(daemon: Daemon) -> None:
+    host = FakeWorkerHost(daemon.home.worker_socket, refuses="run 1: attempt 1 is not newer than 3")
+    daemon.start_supervisor()
+    refused, waiting = daemon.submit({}, {})
+    record = daemon.wait_for(refused, State.FAILED)
+    assert (record.reason, record.error) == (Reason.ERROR, "run 1: attempt 1 is not newer than 3")
+    assert daemon.events(refused) == ["admitted", "ended"]
+    assert daemon.wait_for(waiting, State.FAILED).ended_at is not None, "the slot was free again"
+    assert [(start.run, start.attempt) for start in host.starts] == [(refused, 1), (waiting, 1)]
+    host.close()
+
+
+def test_a_stop_between_a_crash_and_its_retry_is_the_last_line_of_the_journal(
+    daemon: Daemon, host: FakeWorkerHost
+) -> None:
+    """The supervisor learns of both at once: its own line about the retry comes in between."""
+    daemon.start_supervisor()
+    (run,) = daemon.submit({})
+    daemon.wait_for(run, State.RUNNING)
+    daemon.kill_supervisor()
+    host.finish(run, "crashed", "error")
+    number = daemon.order(CommandKind.STOP, run, checkpoint=True)
+    daemon.start_supervisor()
+    assert daemon.problem_of(number) is None
+    assert daemon.wait_for(run, State.STOPPED).reason is Reason.USER_STOP
+    lines, _ = read_lines(RunDirectory(daemon.home.run(run)).events)
+    assert [line["event"] for line in lines] == ["admitted", "started", "ended", "retrying", "ended"]
+    assert lines[-1]["state"] == "stopped"
+    daemon.kill_supervisor()
+    daemon.damage_state()
+    daemon.start_supervisor()
+    daemon.wait_until_damage_is_named()
+    assert daemon.wait_for(run, State.STOPPED).reason is Reason.USER_STOP
+    assert len(daemon.events(run)) == len(lines)
+
+
+def test_a_submit_that_was_refused_stays_refused_when_the_state_is_lost(daemon: Daemon, host: FakeWorkerHost) -> None:
+    daemon.start_supervisor()
+    daemon.home.runs.mkdir(exist_ok=True)
+    daemon.home.run(1).write_text("in the way")
+    (refused,) = daemon.submit({})
+    assert daemon.problem_of(1) is not None
+    daemon.home.run(refused).unlink()
+    (admitted,) = daemon.submit({})
+    daemon.wait_for(admitted, State.RUNNING)
+    daemon.kill_supervisor()
+    daemon.damage_state()
+    daemon.start_supervisor()
+    daemon.wait_until_damage_is_named()
+    problem = daemon.problem_of(1)
+    assert problem is not None
+    assert problem["exit_code"] == 4
+    assert daemon.problem_of(2) is None
+    assert [run.id for run in daemon.state.runs()] == [admitted]
+    assert not daemon.home.run(refused).exists()
+
+
+def test_a_command_log_that_is_older_than_the_state_is_not_supervised(daemon: Daemon) -> None:
+    """Its next commands would get numbers that count as applied: submits would vanish."""
+    daemon.start_supervisor()
+    daemon.submit({})
+    assert daemon.problem_of(1) is None
+    daemon.kill_supervisor()
+    daemon.commands.close()
+    for part in ("", "-wal", "-shm"):
+        daemon.home.command_log.with_name(daemon.home.command_log.name + part).unlink(missing_ok=True)
+    daemon.commands = CommandLog(daemon.home.command_log)
+    daemon.start_supervisor()
+    assert daemon.supervisor is not None
+    assert daemon.supervisor.wait(timeout=DEADLINE_SECONDS) != 0
+    assert str(daemon.home.command_log) in daemon.log()
+    assert str(daemon.home.state) in daemon.log()
+
+
 def test_runs_stay_queued_while_there_is_no_worker_host(daemon: Daemon) -> None:
     daemon.start_supervisor()
     (run,) = daemon.submit({})
@@ -292,16 +402,26 @@ def test_an_orderly_shutdown_interrupts_the_runs_and_the_next_daemon_goes_on(
     daemon.wait_for(run, State.STOPPED)
 
 
-def test_a_trainer_that_does_not_end_within_the_grace_is_killed(daemon: Daemon) -> None:
+def test_a_trainer_that_does_not_end_within_the_grace_is_killed_and_goes_on_later(daemon: Daemon) -> None:
+    """It counts as interrupted, also where one failure is one too many, and also when the state is lost."""
     host = FakeWorkerHost(daemon.home.worker_socket, obeys=False)
     daemon.start_supervisor()
-    (run,) = daemon.submit({})
+    (run,) = daemon.submit({"spec": {**a_submission()["spec"], "retry": {"max_failures": 1, "backoff_seconds": 0.1}}})
     daemon.wait_for(run, State.RUNNING)
     assert daemon.supervisor is not None
     daemon.supervisor.send_signal(signal.SIGTERM)
     assert daemon.supervisor.wait(timeout=DEADLINE_SECONDS) == 0
     assert [(kill.run, kill.attempt) for kill in host.kills] == [(run, 1)]
+    record = daemon.wait_for(run, State.INTERRUPTED)
+    assert (record.failures, record.pid) == (0, None)
+    assert not RunDirectory(daemon.home.run(run)).outcome.exists()
     host.close()
+    for path in daemon.home.path.glob("state.sqlite*"):
+        path.unlink()
+    successor = FakeWorkerHost(daemon.home.worker_socket)
+    daemon.start_supervisor()
+    assert daemon.wait_for(run, State.RUNNING).attempt == 2
+    successor.close()
 
 
 def test_a_lost_state_is_folded_anew_from_the_logs(daemon: Daemon, host: FakeWorkerHost) -> None:
@@ -325,7 +445,7 @@ def test_a_lost_state_is_folded_anew_from_the_logs(daemon: Daemon, host: FakeWor
     daemon.kill_supervisor()
     daemon.damage_state()
     daemon.start_supervisor(slots=2)
-    wait_until(lambda: "the state was damaged and is kept as" in daemon.log(), lambda: "the damage to be named")
+    daemon.wait_until_damage_is_named()
     daemon.wait_for(running, State.RUNNING)
     assert {run.id: (run.state, run.reason, run.attempt, run.ended_at) for run in daemon.state.runs()} == before
     assert [daemon.problem_of(number) for number in numbers] == answers

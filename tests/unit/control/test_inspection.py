@@ -45,6 +45,12 @@ def test_a_host_that_talks_of_something_else_is_as_good_as_none(tmp_path: Path) 
         asyncio.run(Inspectors(path).inspect(QUESTION))
 
 
+def test_a_host_that_died_during_the_check_is_not_the_fault_of_the_configuration(tmp_path: Path) -> None:
+    path = tmp_path / "worker.sock"
+    with _host(tmp_path, lambda _: path.unlink()), pytest.raises(Unreachable, match=r"worker\.sock"):
+        asyncio.run(Inspectors(path).inspect(QUESTION))
+
+
 def test_without_a_host_the_message_names_the_socket(tmp_path: Path) -> None:
     with pytest.raises(Unreachable, match=r"worker\.sock"):
         asyncio.run(Inspectors(tmp_path / "worker.sock").inspect(QUESTION))
@@ -75,15 +81,15 @@ def test_no_more_inspectors_are_asked_for_at_once_than_there_are_places(tmp_path
 
 @contextmanager
 def _host(directory: Path, answer: Callable[[socket.socket], None]) -> Iterator[Path]:
-    """A worker host that reads one line from each caller, answers, and hangs up."""
+    """A worker host that reads one line from each caller, answers one who said something, and hangs up."""
     path = directory / "worker.sock"
     listener = unix_sockets.bind(path)
     listener.listen()
 
     def converse(asker: socket.socket) -> None:
         with asker:
-            asker.makefile("rb").readline()
-            answer(asker)
+            if asker.makefile("rb").readline():
+                answer(asker)
 
     def accept() -> None:
         while True:

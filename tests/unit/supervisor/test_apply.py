@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,9 +16,11 @@ from trainerd.contracts.states import ENDED, LIVE, ORDERS, Reason, State, Verb
 from trainerd.supervisor.apply import Effects, Situation, apply_command
 
 
-def a_situation(*records: RunRecord, gpu_count: int = 0, admitted: bool = False) -> Situation:
+def a_situation(
+    *records: RunRecord, gpu_count: int = 0, admitted: Container[int] = (), newest_proven: int = 0
+) -> Situation:
     by_id = {record.id: record for record in records}
-    return Situation(by_id.get, lambda _: admitted, gpu_count)
+    return Situation(by_id.get, lambda run_id: run_id in admitted, gpu_count, newest_proven)
 
 
 def problem_of(effects: Effects) -> str:
@@ -47,7 +51,18 @@ def test_a_run_that_needs_more_gpus_than_there_are_is_refused() -> None:
 def test_a_submit_that_is_applied_again_is_admitted_as_it_was() -> None:
     """The machine may have lost a GPU since; what was answered stays answered."""
     command = a_command(CommandKind.SUBMIT, runs=[a_submission(1, spec=a_spec(gpus=2))])
-    assert apply_command(command, a_situation(gpu_count=0, admitted=True)).problem is None
+    assert apply_command(command, a_situation(gpu_count=0, admitted={1})).problem is None
+
+
+def test_a_submit_that_is_older_than_an_applied_one_comes_out_as_it_was() -> None:
+    """When the state is folded anew: without a directory it was refused, or its run has been removed."""
+    refused = a_command(CommandKind.SUBMIT, 4, runs=[a_submission(1)])
+    assert "refused when it was given" in problem_of(apply_command(refused, a_situation(newest_proven=5)))
+    applied = a_command(CommandKind.SUBMIT, 5, runs=[a_submission(2), a_submission(3)])
+    effects = apply_command(applied, a_situation(admitted={3}, newest_proven=5))
+    assert [birth.record.id for birth in effects.born] == [3]
+    new = a_command(CommandKind.SUBMIT, 6, runs=[a_submission(4)])
+    assert apply_command(new, a_situation(newest_proven=5)).problem is None
 
 
 @pytest.mark.parametrize(("checkpoint", "order"), [(True, Order.STOP), (False, Order.STOP_WITHOUT_CHECKPOINT)])

@@ -90,6 +90,22 @@ def test_a_stop_stands_where_the_trainer_died_before_it_could_obey(said: str) ->
     assert (run.state, run.reason) == (State.STOPPED, Reason.USER_STOP)
 
 
+def test_a_trainer_that_the_daemon_killed_as_it_ended_is_no_failure_of_its_run() -> None:
+    run = a_started_run(spec=a_spec(max_failures=1)).updated(killed_by_daemon=True)
+    run = fold_all(run, started(), ended("crashed", signal=9))
+    assert (run.state, run.reason, run.failures) == (State.INTERRUPTED, None, 0)
+    assert not begin_attempt(run.updated(killed_by_daemon=True), 2).killed_by_daemon
+
+
+def test_an_interruption_that_follows_a_crash_takes_the_failure_back() -> None:
+    """So reads the journal of a trainer that the daemon killed, to one who has lost the state."""
+    for max_failures in (1, 3):
+        run = fold_all(a_started_run(spec=a_spec(max_failures=max_failures)), started(), ended("crashed", signal=9))
+        run = fold_event(run, ended("interrupted", signal=9))
+        assert (run.state, run.reason, run.failures) == (State.INTERRUPTED, None, 0)
+        assert (run.ended_at, run.retry_at) == (None, None)
+
+
 def test_a_run_that_finished_before_it_saw_the_stop_has_completed() -> None:
     stopping = fold_event(a_started_run(), started()).updated(state=State.STOPPING)
     assert fold_event(stopping, ended("completed", reason="finished")).state is State.COMPLETED

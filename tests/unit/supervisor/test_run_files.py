@@ -14,7 +14,7 @@ from trainerd.contracts.run_directory import RunDirectory
 from trainerd.supervisor.apply import Birth
 from trainerd.supervisor.journals import append_if_last, read_unfolded
 from trainerd.supervisor.orders import give_order, interrupt, newest_order
-from trainerd.supervisor.run_birth import bear_run, was_born
+from trainerd.supervisor.run_birth import bear_run, find_newest_proven, was_born
 
 
 @pytest.fixture
@@ -42,6 +42,15 @@ def test_a_birth_that_was_cut_off_is_completed(directory: RunDirectory) -> None:
     bear_run(directory, Birth(a_run(1), "name: overnight\n"), a_command(CommandKind.SUBMIT, 5))
     assert len(read_unfolded(directory.events, 0).lines) == 1
     assert directory.pulse_page.exists()
+
+
+def test_the_newest_run_directory_shows_how_far_commands_were_applied(directory: RunDirectory) -> None:
+    runs = directory.path.parent
+    bear_run(RunDirectory(runs / "10"), Birth(a_run(10), "name: run\n"), a_command(CommandKind.SUBMIT, 9))
+    (runs / "11").mkdir()
+    assert find_newest_proven(runs, 20) == 9
+    assert find_newest_proven(runs, 8) == 5, "a directory from a newer command log proves nothing"
+    assert find_newest_proven(runs / "none", 20) == 0
 
 
 def test_a_commands_order_is_newer_than_any_interruption_before_it(directory: RunDirectory) -> None:
@@ -78,9 +87,9 @@ def test_a_line_is_appended_only_where_the_journal_ends(directory: RunDirectory)
 def test_a_torn_line_is_not_read_and_a_foreign_one_is_passed_over(directory: RunDirectory) -> None:
     end = read_unfolded(directory.events, 0).lines[-1].end
     with directory.events.open("ab") as file:
-        file.write(b'not json\n[1]\n{"event": "warning"}\n{"event": "to')
+        file.write(b'not json\n[1]\n{"event": "warning", "attempt": 1}\n{"event": "to')
     lines = read_unfolded(directory.events, end).lines
-    assert [line.event for line in lines] == [{}, {}, {"event": "warning"}]
+    assert [line.event for line in lines] == [{}, {}, {"event": "warning", "attempt": 1}]
     assert read_unfolded(directory.events, lines[-1].end).lines == []
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -238,6 +239,27 @@ def test_ctrl_c_while_waiting_says_that_the_run_goes_on(
         _, said = waiting.communicate(timeout=20)
     assert waiting.returncode == 130
     assert said == "run 7 goes on; stop it with: trainctl stop 7\n"
+
+
+def test_ctrl_c_during_a_submit_says_that_it_may_be_queued_and_how_to_look(tmp_path: Path) -> None:
+    configuration = tmp_path / "run.yaml"
+    configuration.write_text("name: tiny\n")
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(str(tmp_path / "control.sock"))
+        silent.listen()
+        silent.settimeout(20)
+        command = [sys.executable, "-m", "trainctl", "submit", "--socket", str(tmp_path / "control.sock")]
+        with subprocess.Popen([*command, str(configuration)], stderr=subprocess.PIPE, text=True) as submitting:
+            asking, _ = silent.accept()
+            assert asking.recv(1)
+
+            submitting.send_signal(signal.SIGINT)
+
+            _, said = submitting.communicate(timeout=20)
+            asking.close()
+    assert submitting.returncode == 130
+    assert "may be queued" in said
+    assert "trainctl list" in said
 
 
 def test_stop_says_at_which_step_and_where_the_checkpoint_lies(

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from trainerd.contracts.journal import Event, Journal
+from trainerd.contracts.outcome import CRASHED
 from trainerd.contracts.pages import PulsePage, PulseWriter, create_pages
 from trainerd.contracts.run_directory import RunDirectory
-from trainerd.worker.ending import CRASHED, classify_end, read_last_attempt, record_abandoned_end, record_end
+from trainerd.worker.ending import classify_end, read_last_attempt, record_abandoned_end, record_end
 
 LAST_WORD: dict[str, Any] = {"state": "completed", "reason": "early_stopping", "error": None}
 
@@ -137,3 +138,54 @@ def test_only_stacks_that_hold_something_are_kept(directory: RunDirectory) -> No
 
     assert not directory.stacks(1).exists()
     assert directory.stacks(2).exists()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        '{"event": "epo{"event": "epoch", "attempt": 1}',
+        "[1]",
+        '{"event": "epoch", "attempt": null}',
+        '{"event": "epoch", "attempt": 1, "step": null, "epoch": "3"}',
+        '{"event": "finishing", "attempt": 1}',
+    ],
+)
+def test_a_damaged_line_does_not_keep_an_end_from_being_recorded(directory: RunDirectory, damage: str) -> None:
+    write_journal(directory, 1, (Event.STARTED, {"pid": 7}), (Event.EPOCH, {"step": 20, "epoch": 2}))
+    with open(directory.events, "a") as events:
+        events.write(damage + "\n")
+
+    record_end(directory, 1, None, signal.SIGKILL)
+
+    ended = json.loads(directory.events.read_text().splitlines()[-1])
+    assert (ended["event"], ended["state"], ended["step"], ended["epoch"]) == ("ended", CRASHED, 20, 2)
+
+
+def test_an_attempt_that_opened_nothing_leaves_the_run_where_it_was(directory: RunDirectory) -> None:
+    write_journal(directory, 1, (Event.EPOCH, {"step": 5000, "epoch": 50}), (Event.ENDED, {"state": CRASHED}))
+    word = {"state": "failed", "reason": "error", "step": 0, "epoch": 0, "error": "no such file"}
+    write_journal(directory, 2, (Event.FINISHING, word))
+
+    record_end(directory, 2, 1, None)
+
+    outcome = json.loads(directory.outcome.read_text())
+    assert (outcome["state"], outcome["step"], outcome["epoch"]) == ("failed", 5000, 50)
+    assert (ended_lines(directory)[-1]["step"], ended_lines(directory)[-1]["epoch"]) == (5000, 50)
+
+
+def test_an_attempt_that_went_on_from_a_checkpoint_tells_its_own_step(directory: RunDirectory) -> None:
+    """What was done after the checkpoint and lost in the crash does not count."""
+    write_journal(directory, 1, (Event.EPOCH, {"step": 40, "epoch": 4}), (Event.ENDED, {"state": CRASHED, "step": 47}))
+    word = {"state": "stopped", "reason": "user_stop", "step": 35, "epoch": 3}
+    write_journal(directory, 2, (Event.RESUMED, {"step": 30, "epoch": 3}), (Event.FINISHING, word))
+
+    record_end(directory, 2, 0, None)
+
+    outcome = json.loads(directory.outcome.read_text())
+    assert (outcome["step"], outcome["epoch"]) == (35, 3)
+
+
+def test_a_signal_without_a_name_is_told_by_its_number(directory: RunDirectory) -> None:
+    write_journal(directory, 1, (Event.STARTED, {"pid": 7}))
+
+    assert "signal 40" in (record_end(directory, 1, None, 40).error or "")

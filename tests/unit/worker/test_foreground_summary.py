@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from trainerd.contracts.outcome import Outcome
 from trainerd.contracts.run_directory import RunDirectory
 from trainerd.contracts.spec import RunSpec
-from trainerd.worker.outcome import Outcome
 from trainerd.worker.summary import summarize
 
 FIELD = {"shape": [4]}

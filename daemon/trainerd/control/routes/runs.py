@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse
 
 from trainerd.contracts.commands import Command
+from trainerd.contracts.errors import UsageError
 from trainerd.contracts.run_record import RunRecord
 from trainerd.contracts.states import ENDED, SETTLED, State
 from trainerd.control.admission import Checked, append_submit, check, find_earlier_submit
@@ -24,13 +25,15 @@ _LONGEST_WAIT_SECONDS = 300.0
 
 
 @router.post("")
-async def submit(plane: Plane, request: SubmitRequest, key: IdempotencyKey = None) -> JSONResponse:
-    """Check configurations and queue a run for each: all or none."""
+async def submit(plane: Plane, request: SubmitRequest, connection: Request, key: IdempotencyKey = None) -> JSONResponse:
+    """Check configurations and queue a run for each: all or none. Nothing is queued for a caller who has left."""
     if request.dry_run:
         return _resolved(await check(plane, request.runs))
     command, warnings = find_earlier_submit(plane, request.runs, key), list[Any]()
     if command is None:
         checked = await check(plane, request.runs)
+        if await connection.is_disconnected():
+            raise UsageError("the caller left during the check; nothing was queued")
         command, warnings = append_submit(plane, request.runs, checked, key), checked.warnings
     return await _submitted(plane, command, warnings)
 

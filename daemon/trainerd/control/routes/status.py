@@ -36,14 +36,17 @@ async def status(plane: Plane) -> JSONResponse:
     def views(records: list[Any]) -> list[dict[str, Any]]:
         return [summarize_run(record, plane.home) for record in records]
 
+    daemon = plane.state.daemon()
+    supervisor = {"state": _presence(plane.home.wake_socket, socket.SOCK_DGRAM), "pid": daemon.supervisor_pid}
+    worker = {"state": _presence(plane.home.worker_socket, socket.SOCK_STREAM), "supervised": daemon.worker_reachable}
     return JSONResponse(
         {
             "version": __version__,
             "home": str(plane.home.path),
             "owner": user_name(plane.owner),
             "slots": plane.settings.slots,
-            "supervisor": {"state": _presence(plane.home.wake_socket, socket.SOCK_DGRAM)},
-            "worker": {"state": _presence(plane.home.worker_socket, socket.SOCK_STREAM)},
+            "supervisor": supervisor if supervisor["state"] == "up" else {"state": "away"},
+            "worker": worker if supervisor["state"] == "up" else {"state": worker["state"]},
             "active": views(plane.state.active()),
             "queue": views([*plane.state.queue(), *reversed(plane.state.runs(_WAITING_ELSEWHERE))]),
             "recent": views(plane.state.runs(ENDED, limit=_RECENT)),

@@ -17,6 +17,8 @@ from typing import Any
 
 import xxhash
 
+from trainerd.contracts.durable_files import sync_directory
+
 MANIFEST = "manifest.json"
 MANIFEST_FORMAT = 1
 TEMPORARY_PREFIX = "tmp-"
@@ -110,27 +112,6 @@ def _write_block(fd: int, block: memoryview, offset: int) -> int:
     while written < len(block):
         written += os.pwrite(fd, block[written:], offset + written)
     return written
-
-
-def replace_durably(path: Path, content: memoryview | bytes) -> None:
-    """Put a whole file in the place of `path`, or leave what is there."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.unlink(missing_ok=True)
-    try:
-        write_durably(temporary, content)
-        os.rename(temporary, path)
-        sync_directory(path.parent)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-def sync_directory(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def remove_checkpoint(directory: Path) -> None:

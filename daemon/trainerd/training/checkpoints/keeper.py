@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from trainerd.contracts import journal
+from trainerd.contracts.durable_files import sync_directory
 from trainerd.contracts.journal import Event, Journal
 from trainerd.contracts.run_directory import RunDirectory
 from trainerd.contracts.spec import Checkpoint as CheckpointPlan
@@ -20,7 +21,6 @@ from trainerd.training.checkpoints.commit import (
     commit_directory,
     remove_checkpoint,
     remove_leftovers,
-    sync_directory,
 )
 from trainerd.training.checkpoints.retention import Kept, superseded
 from trainerd.training.checkpoints.snapshot import RunState, Snapshot
