@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from live_daemon import LiveDaemon, poll
+from live_daemon import LiveDaemon
 
 SHORT = """\
 name: short
@@ -31,23 +30,28 @@ ENDLESS = SHORT.replace("short", "endless").replace("max_epochs: 3", "max_epochs
 
 @pytest.fixture(scope="session")
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveDaemon]:
-    """`trainerd up` in a session of its own; SIGTERM at the end must end it with 0."""
-    home = tmp_path_factory.mktemp("home")
-    environment = {name: value for name, value in os.environ.items() if name != "TRAINERD_SOCKET"}
-    environment |= {"TRAINERD_HOME": str(home), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    with open(home / "up.log", "wb") as log:
-        up = subprocess.Popen(["trainerd", "up"], env=environment, stdout=log, stderr=log, start_new_session=True)
-    try:
-        poll(
-            lambda: "ready" in (home / "up.log").read_text() or up.poll() is not None,
-            "the daemon gets ready",
-            seconds=60,
-        )
-        assert up.poll() is None, (home / "up.log").read_text()
-        yield LiveDaemon(home, environment, up.pid)
-    finally:
-        up.terminate()
-        assert up.wait(timeout=60) == 0, (home / "up.log").read_text()
+    daemon = LiveDaemon(tmp_path_factory.mktemp("home"))
+    yield daemon
+    daemon.terminate()
+
+
+@pytest.fixture(scope="session")
+def small_daemon() -> Iterator[LiveDaemon]:
+    """A daemon whose home is a small disk of its own, and lies where every user can get to (root only)."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        home = Path(folder, "home")
+        home.mkdir()
+        mount = ["mount", "-t", "tmpfs", "-o", "size=16m,mode=755", "none", str(home)]
+        mounted = subprocess.run(mount, capture_output=True, text=True, check=False)
+        if mounted.returncode:
+            pytest.skip(f"no disk can be mounted here: {mounted.stderr}")
+        try:
+            Path(folder).chmod(0o755)
+            daemon = LiveDaemon(home)
+            yield daemon
+            daemon.terminate()
+        finally:
+            subprocess.run(["umount", str(home)], check=True)
 
 
 @pytest.fixture

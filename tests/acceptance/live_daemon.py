@@ -8,6 +8,7 @@ import os
 import select
 import struct
 import subprocess
+import sys
 import termios
 import time
 from collections.abc import Callable
@@ -33,14 +34,34 @@ def poll(look: Callable[[], Found], reason: str, seconds: float = 20.0) -> Found
 class LiveDaemon:
     """Orders and questions, each through a trainctl process of its own."""
 
-    def __init__(self, home: Path, environment: dict[str, str], pid: int) -> None:
+    def __init__(self, home: Path) -> None:
         self.home = home
-        self.environment = environment
-        self._pid = pid
+        self.environment = {**own_environment(), "TRAINERD_HOME": str(home)}
+        self.start()
+
+    def start(self) -> None:
+        """`trainerd up` in a session of its own; ready when this returns."""
+        log_path = self.home / "up.log"
+        with open(log_path, "wb") as log:
+            self._up = subprocess.Popen(
+                ["trainerd", "up"], env=self.environment, stdout=log, stderr=log, start_new_session=True
+            )
+        poll(
+            lambda: "ready" in log_path.read_text() or self._up.poll() is not None, "the daemon gets ready", seconds=60
+        )
+        assert self._up.poll() is None, log_path.read_text()
+
+    def await_end(self) -> None:
+        """Whatever it was that asked it to end, it ends with 0."""
+        assert self._up.wait(timeout=60) == 0, (self.home / "up.log").read_text()
+
+    def terminate(self) -> None:
+        self._up.terminate()
+        self.await_end()
 
     def process(self, title: str) -> psutil.Process | None:
         """The living process of the daemon that `ps` shows as `title`."""
-        children = psutil.Process(self._pid).children()
+        children = psutil.Process(self._up.pid).children()
         return next((child for child in children if " ".join(child.cmdline()).startswith(title)), None)
 
     def trainctl(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -73,6 +94,18 @@ class LiveDaemon:
 
     def metrics(self, run: str) -> list[Json]:
         return [json.loads(line) for line in self.trainctl("metrics", run, "-o", "jsonl").stdout.splitlines()]
+
+
+def own_environment() -> dict[str, str]:
+    """This process's environment, where `trainerd` and `trainctl` are the installed programs and know of no daemon."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("TRAINERD_")}
+    return environment | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+
+
+def what_is_queued(daemon: LiveDaemon) -> tuple[str, list[str]]:
+    """Every run that the daemon knows, and every run directory."""
+    directories = [path.name for path in (daemon.home / "runs").glob("*")]
+    return daemon.trainctl("list", "--all", "-o", "id").stdout, sorted(directories)
 
 
 class Terminal:
