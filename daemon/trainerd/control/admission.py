@@ -8,15 +8,18 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import shutil
 from dataclasses import dataclass
 from typing import Any
 
 from trainerd.contracts.commands import Command, CommandKind
-from trainerd.contracts.errors import Finding, SpecificationRefused, UsageError
+from trainerd.contracts.errors import DiskError, Finding, SpecificationRefused, UsageError
 from trainerd.contracts.messages import Inspect, Inspected
 from trainerd.control.commands import new_key
 from trainerd.control.plane import ControlPlane
 from trainerd.control.requests import SubmittedFile
+
+ROOM_BYTES = 1 << 20  # for the state, the run directory and the first lines of its journal
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,11 @@ async def check(plane: ControlPlane, files: list[SubmittedFile]) -> Checked:
 
 
 def append_submit(plane: ControlPlane, files: list[SubmittedFile], checked: Checked, key: str | None) -> Command:
-    """The submit of all `files`, on disk, with an id for each. Raises DiskError where nothing could be stored."""
+    """The submit of all `files`, on disk, with an id for each.
+
+    Raises DiskError where nothing could be stored, or what follows from it could not.
+    """
+    _check_room(plane)
     runs = [
         {
             "name": answer.spec["name"],
@@ -67,6 +74,13 @@ def append_submit(plane: ControlPlane, files: list[SubmittedFile], checked: Chec
     ]
     assert len(runs) == len(files), "an inspector gave neither a specification nor a finding"
     return plane.commands.append_submit(runs, key or new_key())
+
+
+def _check_room(plane: ControlPlane) -> None:
+    """Refuse at once what would be acknowledged and then stand still, because the supervisor has no room for it."""
+    free_bytes = shutil.disk_usage(plane.home.path).free
+    if free_bytes < ROOM_BYTES:
+        raise DiskError(f"{free_bytes} bytes are free; a submit needs {ROOM_BYTES}", str(plane.home.path))
 
 
 def _question(file: SubmittedFile) -> Inspect:

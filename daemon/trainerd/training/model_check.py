@@ -15,7 +15,7 @@ from torch import nn
 
 from trainerd.contracts.errors import Finding, SpecificationRefused
 from trainerd.contracts.spec import RunSpec
-from trainerd.data import Source, split_samples
+from trainerd.data import FieldSchema, Source, split_samples
 from trainerd.training.components import Compare, build_loss, build_measures, build_model
 from trainerd.training.devices import check_device, likely_device_type
 from trainerd.training.fake_batch import NotCheckable, checkable, fake_tensors, run_loss, run_measures, run_model
@@ -36,6 +36,12 @@ def check_model(spec: RunSpec, source: Source) -> tuple[list[Finding], list[Find
     sizes = _batch_sizes(samples or spec.data.batch_size, spec.data.batch_size)
     errors, warnings = check_components(spec, source.inputs, source.targets, sizes)
     return training.errors + errors, warnings
+
+
+def check_declared(spec: RunSpec) -> tuple[list[Finding], list[Finding]]:
+    """The same without the data: what is declared of it has to do."""
+    fields = (FieldSchema.of("inputs", spec.data.inputs), FieldSchema.of("targets", spec.data.targets))
+    return check_components(spec, *fields, [spec.data.batch_size])
 
 
 def check_components(

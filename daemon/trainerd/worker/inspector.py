@@ -17,7 +17,7 @@ from trainerd.contracts.messages import Inspect, Inspected
 from trainerd.contracts.spec import RunSpec
 from trainerd.data import check_values, open_source
 from trainerd.training.components import import_from
-from trainerd.training.model_check import check_model
+from trainerd.training.model_check import check_declared, check_model
 from trainerd.worker.disk_space import check_disk_space
 
 
@@ -37,11 +37,12 @@ def inspect(request: Inspect, disk: Path) -> Inspected:
 
 
 def _check(spec: RunSpec, disk: Path) -> tuple[list[Finding], list[Finding]]:
-    """(problems, warnings) of data, model and disk. A model is tried on the data's shapes, so the data has to open."""
+    """(problems, warnings) of data, model and disk. Where the data does not open, its declaration has to do."""
     try:
         source = open_source(spec.data)
     except SpecificationRefused as refusal:
-        return refusal.findings, []
+        model_problems, warnings = check_declared(spec)
+        return [*refusal.findings, *model_problems], warnings
     try:
         model_problems, warnings = check_model(spec, source)
         problems = [*check_values(source, spec.data), *model_problems]

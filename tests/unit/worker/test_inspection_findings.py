@@ -49,6 +49,17 @@ def test_problems_of_data_and_of_the_model_are_reported_together(tmp_path: Path)
     assert keys_of(inspected) == ["data.inputs", "model.args.hiden"]
 
 
+def test_data_that_contradicts_its_declaration_hides_no_problem_of_the_model(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "samples.h5", "w") as file:
+        file["x"] = np.zeros((64, 12), np.float32)
+        file["y"] = np.zeros((64, 1), np.float32)
+    text = GOOD.replace("kind: synthetic, samples: 64", "kind: hdf5, path: samples.h5").replace("hidden:", "hiden:")
+
+    inspected = inspect_text(tmp_path, text, "data.inputs.key=x", "data.targets.key=y")
+
+    assert keys_of(inspected) == ["data.inputs.shape", "model.args.hiden"]
+
+
 def test_a_problem_of_the_model_stands_where_its_key_stands(tmp_path: Path) -> None:
     inspected = inspect_text(tmp_path, GOOD.replace("hidden:", "hiden:"))
 
