@@ -11,24 +11,14 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import psutil
 
+from tests.polling import poll
+
 Json = dict[str, Any]
-Found = TypeVar("Found")
-
-
-def poll(look: Callable[[], Found], reason: str, seconds: float = 20.0) -> Found:
-    """The first true thing that `look` finds; fails with the reason where there is none within `seconds`."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if found := look():
-            return found
-        time.sleep(0.02)
-    raise AssertionError(f"{reason}: not within {seconds} s")
 
 
 class LiveDaemon:

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 import pytest
 
 from demo.build_patches import cut_patches, read_scan
+from tests.polling import poll
 
 PROJECT = Path(__file__).resolve().parents[2]
 PROGRAMS = Path(sys.executable).parent
@@ -43,11 +43,12 @@ def running_demo(home: Path, output: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def wait_for_text(text: str, output: Path, demo: subprocess.Popen[bytes], deadline_seconds: float = 60) -> None:
-    deadline = time.monotonic() + deadline_seconds
-    while text not in output.read_text():
-        assert demo.poll() is None, f"the demo has ended without saying {text!r}:\n{output.read_text()}"
-        assert time.monotonic() < deadline, f"the demo has not said {text!r} in time:\n{output.read_text()}"
-        time.sleep(0.05)
+    def has_said() -> bool:
+        said = output.read_text()
+        assert text in said or demo.poll() is None, f"the demo has ended without saying {text!r}:\n{said}"
+        return text in said
+
+    poll(has_said, lambda: f"the demo says {text!r}:\n{output.read_text()}", deadline_seconds)
 
 
 def latest_run(home: Path) -> dict[str, Any]:

@@ -17,8 +17,9 @@ from pathlib import Path
 
 import psutil
 import pytest
-from live_daemon import Json, LiveDaemon, own_environment, poll
+from live_daemon import Json, LiveDaemon, own_environment
 
+from tests.polling import poll
 from trainerd.contracts.json_lines import read_lines
 from trainerd.contracts.pages import Order, OrdersPage, PulsePage
 from trainerd.contracts.run_directory import RunDirectory

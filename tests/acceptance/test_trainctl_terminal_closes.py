@@ -7,7 +7,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from live_daemon import LiveDaemon, Terminal, poll
+from live_daemon import LiveDaemon, Terminal
+
+from tests.polling import poll
 
 
 def assert_unharmed(daemon: LiveDaemon, before: dict[str, object]) -> None:

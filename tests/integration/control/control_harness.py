@@ -13,13 +13,13 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.polling import poll
 from trainerd.contracts import messages, unix_sockets
 from trainerd.contracts.commands import Command, CommandKind
 from trainerd.contracts.errors import Finding, NotAllowed, describe
@@ -39,16 +39,6 @@ from trainerd.contracts.settings import Settings
 from trainerd.control.process import run_control
 sys.exit(run_control(Home(Path(sys.argv[1]), Path(sys.argv[2])), Settings(), answer_seconds=float(sys.argv[3])))
 """
-
-
-def poll(look: Callable[[], Any], reason: str, seconds: float = 10.0) -> Any:
-    """What `look` finds within `seconds`; fails with the reason otherwise."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if found := look():
-            return found
-        time.sleep(0.005)
-    raise AssertionError(f"{reason}: not within {seconds} s")
 
 
 @dataclass

@@ -13,8 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from control_harness import SERVE, ControlProcess, SmallSupervisor, SmallWorkerHost, control_process, poll
+from control_harness import SERVE, ControlProcess, SmallSupervisor, SmallWorkerHost, control_process
 
+from tests.polling import poll
 from trainerd.contracts import unix_sockets
 from trainerd.contracts.places import Home
 

@@ -6,8 +6,9 @@ import json
 import resource
 import threading
 
-from control_harness import Daemon, Reply, poll, small_daemon
+from control_harness import Daemon, Reply, small_daemon
 
+from tests.polling import poll
 from trainerd.contracts import unix_sockets
 from trainerd.contracts.places import Home
 

@@ -7,13 +7,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.polling import poll
 from trainerd.contracts.locks import holder_of
 from trainerd.contracts.processes import is_alive
 
@@ -31,13 +31,7 @@ resources: {cpus: 1}
 
 
 def eventually(what: str, is_true: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + SECONDS
-    while time.monotonic() < deadline:
-        found = is_true()
-        if found:
-            return found
-        time.sleep(0.02)
-    pytest.fail(f"not within {SECONDS:g} s: {what}")
+    return poll(is_true, what, SECONDS)
 
 
 class Daemon:

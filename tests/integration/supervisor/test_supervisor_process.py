@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from fake_worker_host import FakeWorkerHost
 
+from tests.polling import poll
 from trainerd.contracts.commands import CommandKind
 from trainerd.contracts.journal import Event, Journal
 from trainerd.contracts.json_lines import read_lines
@@ -121,10 +122,7 @@ def a_submission() -> dict[str, Any]:
 
 
 def wait_until(is_true: Callable[[], bool], describe: Callable[[], str]) -> None:
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while not is_true():
-        assert time.monotonic() < deadline, f"waited {DEADLINE_SECONDS} s for {describe()}"
-        time.sleep(0.005)
+    poll(is_true, describe, DEADLINE_SECONDS)
 
 
 @pytest.fixture

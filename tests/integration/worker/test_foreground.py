@@ -6,13 +6,13 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.polling import poll
 from trainerd.contracts.errors import AlreadyRunning, NotAllowed
 from trainerd.main import main
 from trainerd.worker.foreground import train_in_foreground
@@ -52,11 +52,12 @@ def endless(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def wait_until_it_says(process: subprocess.Popen[bytes], messages: Path, text: str) -> None:
-    deadline = time.monotonic() + 60
-    while text not in messages.read_text():
-        assert process.poll() is None, f"it has ended without saying {text!r}: {messages.read_text()}"
-        assert time.monotonic() < deadline, f"it has not said {text!r}: {messages.read_text()}"
-        time.sleep(0.02)
+    def has_said() -> bool:
+        said = messages.read_text()
+        assert text in said or process.poll() is None, f"it has ended without saying {text!r}: {said}"
+        return text in said
+
+    poll(has_said, lambda: f"it says {text!r}: {messages.read_text()}", 60)
 
 
 def outcome_in(directory: Path) -> dict[str, Any]:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import subprocess
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pytest
-
+from tests.polling import poll
 from trainerd.contracts import unix_sockets
 from trainerd.contracts.journal import Event, Journal
 from trainerd.contracts.json_lines import read_lines
@@ -23,13 +21,7 @@ SECONDS = 15.0
 
 def eventually(what: str, is_true: Callable[[], Any]) -> Any:
     """What `is_true` returns once it is true; fails naming `what` after a deadline."""
-    deadline = time.monotonic() + SECONDS
-    while time.monotonic() < deadline:
-        found = is_true()
-        if found:
-            return found
-        time.sleep(0.005)
-    pytest.fail(f"not within {SECONDS:g} s: {what}")
+    return poll(is_true, what, SECONDS)
 
 
 @dataclass
