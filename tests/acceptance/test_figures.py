@@ -16,15 +16,15 @@ TURNS = 6
 
 @pytest.mark.timeout(240)
 def test_the_built_in_loop_beats_the_plain_one_and_comes_near_the_limit() -> None:
-    """At least 1.5 times the plain loop's steps/s, and at least 0.95 of the limit's."""
-    best = dict.fromkeys(("ours", "plain", "limit"), 0.0)
-    for _ in range(TURNS):
-        for name in best:
-            best[name] = max(best[name], loops.steps_per_second(name, threads=1, steps=1500))
-        if best["ours"] >= 1.5 * best["plain"] and best["ours"] >= 0.95 * best["limit"]:
+    """At least 1.5 times the plain loop's steps/s, and at least 0.95 of the limit's, in two turns out of several."""
+    turns: list[dict[str, float]] = []
+    while len(turns) < 2 * TURNS:
+        turns.append({name: loops.steps_per_second(name, threads=1, steps=1500) for name in ("ours", "plain", "limit")})
+        reached = [each for each in turns if each["ours"] >= max(1.5 * each["plain"], 0.95 * each["limit"])]
+        if len(reached) == 2:
             return
 
-    pytest.fail(f"steps/s: {best}")
+    pytest.fail(f"steps/s: {turns}")
 
 
 @pytest.mark.timeout(240)
