@@ -28,7 +28,8 @@ Answer = TypeVar("Answer")
 
 RECONNECT_SECONDS = 60.0  # how long a daemon that has answered before may be away
 FIRST_ANSWER_SECONDS = 5.0  # the same for one that has taken a connection, and may be no daemon at all
-ANSWER_SECONDS = 90.0  # longer than one inspection may take
+ANSWER_SECONDS = 15.0  # longer than the control plane waits for the supervisor
+INSPECTION_SECONDS = 90.0  # longer than one inspection may take
 _PAUSE_SECONDS = 0.1
 
 
@@ -62,7 +63,7 @@ class Daemon:
     def submit(self, runs: Sequence[Json], dry_run: bool = False) -> Json:
         """Check `runs`, queue them all or none. The answer holds `runs` and `warnings`, or the `command` to await."""
         body = {"runs": list(runs), "dry_run": dry_run}
-        return self._post("/v1/runs", body, silence_seconds=ANSWER_SECONDS * max(1, len(runs)))
+        return self._post("/v1/runs", body, silence_seconds=INSPECTION_SECONDS * max(1, len(runs)))
 
     def order(self, verb: str, reference: str, **details: Any) -> Json:
         """Give an order about a run. The answer is the run, or holds the `command` to await."""

@@ -84,7 +84,7 @@ def _nearest_file(path: Scalar) -> str | None:
     """A file that exists and is written much like the one that does not, as the user would write it."""
     absolute = Path(str(path.value))
     try:
-        nearest = closest(absolute.name, [file.name for file in absolute.parent.iterdir()])
+        nearest = closest(absolute.name, [file.name for file in absolute.parent.iterdir() if file.is_file()])
     except (OSError, ValueError):
         return None
     return os.path.join(os.path.dirname(path.written), nearest) if nearest else None

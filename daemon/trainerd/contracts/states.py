@@ -106,7 +106,10 @@ def legal_verbs(state: State) -> list[Verb]:
     return [verb for verb, moves in ORDERS.items() if state in moves]
 
 
+OFFERED = frozenset({Verb.STOP, Verb.CANCEL})  # the verbs that can be ordered so far
+
+
 def explain_refusal(verb: Verb, reference: str, state: State) -> str:
     """The message of a refused order: what the run is, and what is legal instead."""
-    legal = ", ".join(legal_verbs(state)) or "nothing"
+    legal = ", ".join(verb for verb in legal_verbs(state) if verb in OFFERED) or "nothing"
     return f"cannot {verb} run {reference}: it is {state}; legal now: {legal}"

@@ -95,12 +95,14 @@ class Hdf5Source(Source):
 
 def _open_file(path: str) -> h5py.File:
     require_regular_file(path)
-    if not h5py.is_hdf5(path):
-        raise refused_file(path, "not an HDF5 file, or its beginning is damaged")
     try:
+        if not h5py.is_hdf5(path):
+            raise refused_file(path, "not an HDF5 file, or its beginning is damaged")
         return h5py.File(path, "r", locking="best-effort", rdcc_nbytes=_CHUNK_CACHE_BYTES)
     except BlockingIOError as error:
         raise refused_file(path, "another process has it open for writing") from error
+    except PermissionError as error:
+        raise refused_file(path, "permission denied") from error
     except BROKEN_FILE_ERRORS as error:
         raise refused_file(path, f"cannot be opened: {error}") from error
 

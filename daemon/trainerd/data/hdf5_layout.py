@@ -20,6 +20,8 @@ BROKEN_FILE_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError)
 
 _SOFT_LINKS_AT_MOST = 32  # in one path: they may form a circle
 
+_KEYS_NAMED = 8  # of those that a file has, in a message about one that it has not
+
 
 class UnusableKey(Exception):
     """A key does not lead to a data set in this file; `str()` says why."""
@@ -41,7 +43,8 @@ def find_contradictions(file: h5py.File, path: str, field: FieldSchema) -> list[
             *_shape_problems(data_set, path, field),
         ]
     except UnusableKey as error:
-        return [field.finding(str(error), path, "key", found=field.key, suggestion=error.suggestion)]
+        expected = _name_data_sets(file)
+        return [field.finding(f"{field.key}: {error}", path, "key", expected=expected, suggestion=error.suggestion)]
     except BROKEN_FILE_ERRORS as error:
         return [field.finding(f"the data set cannot be read: {error}", path, "key", found=field.key)]
 
@@ -76,6 +79,16 @@ def _follow_links(file: h5py.File, key: str) -> str:
 
 def _split(path: str) -> list[str]:
     return [part for part in path.split("/") if part not in ("", ".")]
+
+
+def _name_data_sets(file: h5py.File) -> str | None:
+    """The first data sets of the file, in words; None where there are none, or the file is too broken to tell."""
+    try:
+        names = _list_data_sets(file)
+    except BROKEN_FILE_ERRORS:
+        return None
+    more = f" and {len(names) - _KEYS_NAMED} more" if len(names) > _KEYS_NAMED else ""
+    return f"one of {', '.join(names[:_KEYS_NAMED])}{more}" if names else None
 
 
 def _list_data_sets(file: h5py.File) -> list[str]:

@@ -13,7 +13,7 @@ from trainerd.contracts.commands import Command, CommandKind
 from trainerd.contracts.errors import Finding, NoSuchRun, NotAllowed, SpecificationRefused, TrainerdError, describe
 from trainerd.contracts.pages import Order
 from trainerd.contracts.run_record import RunRecord
-from trainerd.contracts.states import LIVE, Reason, State, Verb, explain_refusal, next_state
+from trainerd.contracts.states import ENDED, LIVE, Reason, State, Verb, explain_refusal, next_state
 from trainerd.supervisor.gpus import gpus_needed
 
 
@@ -85,9 +85,17 @@ def _birth(run: dict[str, Any], command: Command) -> Birth:
     return Birth(record, run["spec_yaml"])
 
 
+def _refuse_to_wait_in_vain(after: int, situation: Situation) -> None:
+    awaited = situation.look_up(after)
+    if awaited is None:
+        raise NoSuchRun(str(after))
+    if awaited.state in ENDED and awaited.state is not State.COMPLETED:
+        raise NotAllowed(f"run {after} is {awaited.state}: what waits for it to complete can never start")
+
+
 def _refuse_what_can_never_start(record: RunRecord, submitted_with: set[int], situation: Situation) -> None:
-    if record.after is not None and record.after not in submitted_with and situation.look_up(record.after) is None:
-        raise NoSuchRun(str(record.after))
+    if record.after is not None and record.after not in submitted_with:
+        _refuse_to_wait_in_vain(record.after, situation)
     needed = gpus_needed(record.spec, situation.gpu_count)
     if needed > situation.gpu_count:
         expected = f"at most {situation.gpu_count}"

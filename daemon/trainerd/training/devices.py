@@ -32,6 +32,10 @@ def resolve_device(name: str) -> torch.device:
 
 def check_device(device: str, gpus: int | Literal["auto"]) -> list[Finding]:
     """A finding where `trainer.device` is a GPU that `resources.gpus` will not give. Makes no CUDA context."""
+    there = torch.cuda.device_count() if gpus not in (0, "auto") else 0
+    if isinstance(gpus, int) and gpus > there:
+        expected, found = f"at most {there}", str(gpus)
+        return [Finding("more GPUs than there are", key="resources.gpus", expected=expected, found=found)]
     if not device.startswith("cuda"):
         return []
     own = min(1, torch.cuda.device_count()) if gpus == "auto" else gpus

@@ -23,13 +23,18 @@ def changed_keys(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, t
     }
 
 
-def refuse_changes(changes: Mapping[str, tuple[Any, Any]], step: int) -> list[Finding]:
-    """A finding for each change that would make the run another run."""
-    return [
+def refuse_changes(changes: Mapping[str, tuple[Any, Any]], step: int, epochs_finished: int) -> list[Finding]:
+    """A finding for each change that would make the run another run, or end it before where it is."""
+    findings = [
         Finding(f"cannot change in a run that has trained to step {step}", key=key, expected=repr(was), found=repr(now))
         for key, (was, now) in changes.items()
         if any(key == section or key.startswith(f"{section}.") for section in _REFUSED_SECTIONS)
     ]
+    max_epochs = changes.get("trainer.max_epochs", (None, None))[1]
+    if max_epochs is not None and max_epochs < epochs_finished:
+        expected = f"at least {epochs_finished}, the epochs already trained"
+        findings.append(Finding("too few", key="trainer.max_epochs", expected=expected, found=str(max_epochs)))
+    return findings
 
 
 def _leaves(document: Any, path: str = "") -> Iterator[tuple[str, Any]]:

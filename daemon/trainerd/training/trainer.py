@@ -67,13 +67,18 @@ def run_trainer(
 
 
 def _leave_traces(error: BaseException, run: Run | None) -> None:
-    """Write down what helps to understand the end; where even that fails, the last word in the journal still comes."""
+    """Save what helps to understand the end, and the best state if it is in memory only: it was finite when taken.
+
+    Where even that fails, the last word in the journal still comes.
+    """
     if not isinstance(error, TrainerdError):
         with suppress(OSError):
             traceback.print_exc()
     if run:
         with suppress(Exception):
             run.write_metrics()
+        with suppress(Exception):
+            run.keeper.commit_waiting_best()
 
 
 def _leaves_a_model(ending: Ending, run: Run) -> bool:

@@ -54,7 +54,7 @@ def restore(run: Run, state: RunState) -> list[str]:
     """
     update, training = run.update, state.training
     changes = changed_keys(training["spec"], run.spec.model_dump(mode="json"))
-    if findings := refuse_changes(changes, state.step):
+    if findings := refuse_changes(changes, state.step, state.epoch):
         raise SpecificationRefused(findings)
     update.model.load_state_dict(state.model)
     update.optimizer.load_state_dict(training["optimizer"])

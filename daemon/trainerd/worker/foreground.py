@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import itertools
 import os
+import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from trainerd.config import spec_to_yaml
+from trainerd.config import read_spec, spec_to_yaml
 from trainerd.contracts.durable_files import replace_durably
 from trainerd.contracts.errors import Finding, NotAllowed, SpecificationRefused
 from trainerd.contracts.journal import Event, Journal, now
@@ -21,6 +22,8 @@ from trainerd.contracts.pages import OrdersPage, create_pages
 from trainerd.contracts.run_directory import RunDirectory
 from trainerd.contracts.spec import RunSpec
 from trainerd.contracts.states import State
+from trainerd.training.checkpoints.verify import Damaged, list_checkpoints, read_manifest
+from trainerd.training.spec_changes import changed_keys, refuse_changes
 from trainerd.training.trainer import run_trainer
 from trainerd.worker.ending import record_abandoned_end, record_end
 from trainerd.worker.inspector import inspect
@@ -41,6 +44,7 @@ def train_in_foreground(
     directory = RunDirectory((run_directory or _next_free_directory(spec.name)).absolute())
     directory.path.mkdir(parents=True, exist_ok=True)
     lock = PlaceLock(directory.lock, "trainer")
+    _refuse_another_run(spec, directory)
     attempt = _admit(spec, directory)
     say(f"run directory: {directory.path}")
     if spec.resources.gpus == 0:
@@ -49,7 +53,8 @@ def train_in_foreground(
     exit_code = run_trainer(directory, attempt=attempt, settled_order=settled, say=say)
     record_end(directory, attempt, exit_code, None)
     lock.release()
-    for line in summarize(read_outcome(directory.outcome), spec, directory, again=f"trainerd train {file}"):
+    again = shlex.join(["trainerd", "train", str(file), *overrides])
+    for line in summarize(read_outcome(directory.outcome), spec, directory, again=again):
         say(line)
     return exit_code
 
@@ -86,10 +91,25 @@ def _next_free_directory(name: str) -> Path:
     raise AssertionError("itertools.count has no end")
 
 
-def _admit(spec: RunSpec, directory: RunDirectory) -> int:
-    """Make the directory ready for one more attempt, and tell its number. The caller holds the directory's lock."""
+def _refuse_another_run(spec: RunSpec, directory: RunDirectory) -> None:
+    """Before anything is written: raises NotAllowed or SpecificationRefused where `spec` cannot go on from it."""
     if directory.outcome.exists() and read_outcome(directory.outcome).state == State.COMPLETED:
         raise NotAllowed(f"{directory.path}: this run has completed; its model is {directory.model}")
+    checkpoints = list_checkpoints(directory.checkpoints)
+    if not checkpoints or not directory.spec.exists():
+        return
+    try:
+        newest = read_manifest(checkpoints[0])
+    except Damaged:
+        return  # the trainer looks for an older one, and compares again
+    then = read_spec(directory.spec).model_dump(mode="json")
+    changes = changed_keys(then, spec.model_dump(mode="json"))
+    if findings := refuse_changes(changes, newest.step, newest.epoch):
+        raise SpecificationRefused(findings)
+
+
+def _admit(spec: RunSpec, directory: RunDirectory) -> int:
+    """Make the directory ready for one more attempt, and tell its number. The caller holds the directory's lock."""
     last = record_abandoned_end(directory)
     replace_durably(directory.spec, spec_to_yaml(spec))
     create_pages(directory.orders_page, directory.pulse_page)

@@ -49,6 +49,8 @@ def _check(spec: RunSpec, disk: Path) -> tuple[list[Finding], list[Finding]]:
         if not model_problems:
             problems += check_disk_space(spec, source, disk)
         return problems, warnings
+    except MemoryError:
+        return [Finding("so many samples do not fit this machine's memory", key="data")], []
     finally:
         source.close()
 
@@ -57,10 +59,11 @@ def _locate(finding: Finding, origins: Mapping[str, str]) -> Finding:
     """The finding with the place in the configuration, or the override, that its key came from."""
     if finding.file is not None or finding.key is None:
         return finding
-    file, *numbers = _origin_of(finding.key, origins).rsplit(":", 2)
+    origin = _origin_of(finding.key, origins)
+    file, *numbers = origin.rsplit(":", 2)
     if len(numbers) == 2 and all(number.isdigit() for number in numbers):
         return replace(finding, file=file, line=int(numbers[0]), column=int(numbers[1]))
-    return replace(finding, file=file or None)
+    return replace(finding, file=origin or None)
 
 
 def _origin_of(key: str, origins: Mapping[str, str]) -> str:

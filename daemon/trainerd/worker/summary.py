@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 from trainerd.contracts.outcome import Outcome
 from trainerd.contracts.run_directory import RunDirectory
 from trainerd.contracts.spec import RunSpec
@@ -22,7 +24,7 @@ def summarize(outcome: Outcome, spec: RunSpec, directory: RunDirectory, *, again
     if outcome.model:
         lines.append(f"model: {outcome.model['path']} (epoch {outcome.model['epoch']})")
     if outcome.state in (State.STOPPED, State.PAUSED, State.INTERRUPTED):
-        lines.append(f"go on with: {again} --run-dir {directory.path}")
+        lines.append(f"go on with: {again} --run-dir {shlex.quote(str(directory.path))}")
     return lines
 
 

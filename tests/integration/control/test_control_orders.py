@@ -38,7 +38,7 @@ def test_an_illegal_order_is_refused_in_the_words_of_the_supervisor(daemon: Daem
     reply = daemon.client.post(f"/v1/runs/{run_id}/stop", {})
 
     assert reply.problem() == (409, "not-allowed")
-    assert reply.json()["detail"] == f"cannot stop run {run_id}: it is completed; legal now: remove"
+    assert reply.json()["detail"] == f"cannot stop run {run_id}: it is completed; legal now: nothing"
     assert reply.json()["exit_code"] == 4
 
 

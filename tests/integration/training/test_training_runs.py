@@ -173,3 +173,20 @@ def test_a_best_checkpoint_that_went_bad_costs_the_best_weights_but_not_the_run(
     finishing = run.events("finishing")[-1]
     assert finishing["model"]["step"] == finishing["step"]
     assert "is damaged" in run.events("warning")[0]["message"]
+
+
+def test_a_run_that_diverges_keeps_its_best_state(make_run: Callable[..., Any], tmp_path: Path) -> None:
+    """It is never started again, so nothing would find the best state a second time."""
+    (tmp_path / "late_nets.py").write_text(
+        "import torch\n"
+        "class Net(torch.nn.Linear):\n"
+        "    def __init__(self):\n        super().__init__(16, 1)\n        self.calls = 0\n"
+        "    def forward(self, x):\n        self.calls += self.training\n"
+        "        return super().forward(x) * (float('nan') if self.calls > 80 else 1.0)\n"
+    )
+    run = make_run(TINY, overrides=("model={target: 'late_nets:Net'}", "checkpoint.every_steps=null"))
+    assert run.train() == 1
+    finishing = run.events("finishing")[-1]
+    assert finishing["reason"] == "diverged"
+    kept = [read_manifest(path).step for path in list_checkpoints(run.directory.checkpoints)]
+    assert finishing["monitor"]["best_step"] in kept

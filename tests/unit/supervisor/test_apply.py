@@ -83,7 +83,7 @@ def test_stopping_a_run_without_a_trainer_ends_it() -> None:
 
 def test_a_refusal_names_the_state_and_what_is_legal() -> None:
     effects = apply_command(a_command(CommandKind.CANCEL, run=1), a_situation(a_run(1, State.RUNNING)))
-    assert "it is running; legal now: pause, checkpoint, stop, kill" in problem_of(effects)
+    assert "it is running; legal now: stop" in problem_of(effects)
 
 
 def test_an_order_for_a_run_that_does_not_exist_is_refused() -> None:
@@ -99,3 +99,10 @@ def test_orders_never_leave_the_table(state: State, kind: CommandKind) -> None:
     for record in effects.changed:
         assert (record.ended_at is not None) == (record.state in ENDED)
         assert bool(effects.orders) == (record.state in LIVE)
+
+
+@pytest.mark.parametrize("state", [State.FAILED, State.STOPPED, State.CANCELLED])
+def test_waiting_for_a_run_that_will_not_complete_any_more_is_refused(state: State) -> None:
+    command = a_command(CommandKind.SUBMIT, runs=[a_submission(2, after=1)])
+    assert f"run 1 is {state}" in problem_of(apply_command(command, a_situation(a_run(1, state))))
+    assert apply_command(command, a_situation(a_run(1, State.COMPLETED))).problem is None

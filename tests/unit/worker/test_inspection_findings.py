@@ -92,3 +92,25 @@ def test_user_code_beside_the_configuration_is_found_and_a_target_of_the_wrong_k
 
     assert keys_of(inspected) == ["model.target"]
     assert not (tmp_path / "called").exists()
+
+
+def test_more_samples_than_fit_in_memory_are_one_located_finding(tmp_path: Path) -> None:
+    [finding] = inspect_text(tmp_path, GOOD, "data.samples=100000000000000").findings
+
+    assert finding["key"] == "data"
+    assert "memory" in finding["message"]
+
+
+def test_more_gpus_than_the_machine_has_are_refused_with_their_place(tmp_path: Path) -> None:
+    [finding] = inspect_text(tmp_path, GOOD + "resources: {gpus: 99}\n").findings
+
+    assert (finding["key"], finding["line"], finding["found"]) == ("resources.gpus", 6, "99")
+
+
+def test_an_override_with_a_colon_is_named_whole(tmp_path: Path) -> None:
+    (tmp_path / "colon_parts.py").write_text("class Plain:\n    pass\n")
+    text = GOOD.replace("model: {name: mlp, args: {hidden: [8]}}", "model: {target: 'colon_parts:Other'}")
+
+    [finding] = inspect_text(tmp_path, text, "model.target=colon_parts:Plain").findings
+
+    assert finding["file"] == "override model.target=colon_parts:Plain"
