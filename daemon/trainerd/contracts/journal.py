@@ -32,6 +32,7 @@ class Event(StrEnum):
     CHECKPOINT_SKIPPED (trainer): path, why: it did not verify and was kept aside.
     REPLAY_DIFFERED (trainer): step, split, key, was, now: the first replayed value that was not repeated.
     ASKED (trainer): order (stop, stop_without_checkpoint, pause, interrupt, checkpoint), step.
+    PAUSED, STOPPED (trainer): step: the order has been obeyed, its checkpoint (if it asked for one) is committed.
     FINISHING (trainer, its last word): state, reason, step, epoch, error or null, monitor {name, mode, best,
         best_epoch, best_step, last} or null, model {path, step, epoch} or null.
     ENDED (worker host or foreground; supervisor if no trainer ever ran): state, reason, exit_code or null, signal or

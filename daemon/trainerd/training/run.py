@@ -16,6 +16,7 @@ from trainerd.contracts.journal import Event, Journal, now
 from trainerd.contracts.pages import Order, Phase, PulseWriter
 from trainerd.contracts.run_directory import RunDirectory
 from trainerd.contracts.spec import RunSpec
+from trainerd.contracts.states import State
 from trainerd.data.batches import BatchStream
 from trainerd.data.source import Batch
 from trainerd.training import random_state, training_state
@@ -30,6 +31,9 @@ from trainerd.training.tensorboard_log import TensorBoardLog
 from trainerd.training.train_meter import TrainMeter
 from trainerd.training.update import Group, Update
 from trainerd.training.validation import Means
+
+# What the journal says once an order has been obeyed; an interruption is told by what comes next.
+_OBEYED: dict[str, Event] = {State.STOPPED: Event.STOPPED, State.PAUSED: Event.PAUSED}
 
 
 @dataclass
@@ -155,11 +159,15 @@ class Run:
         assert asked is not None
         self.pulse.acknowledge(asked.number)
         self.journal.record(Event.ASKED, order=asked.order.name.lower(), step=self.progress.step)
-        ending = BY_ORDER[asked.order]
         if asked.order is Order.STOP_WITHOUT_CHECKPOINT:
             self.write_metrics()
-            return ending
-        return self._conclude(ending)
+        else:
+            self.save_checkpoint()
+        self.pulse.enter(Phase.ENDING)
+        ending = BY_ORDER[asked.order]
+        if ending.state in _OBEYED:
+            self.journal.record(_OBEYED[ending.state], step=self.progress.step)
+        return ending
 
     def _conclude(self, ending: Ending) -> Ending:
         self.save_checkpoint()

@@ -190,3 +190,21 @@ def test_a_run_that_diverges_keeps_its_best_state(make_run: Callable[..., Any], 
     assert finishing["reason"] == "diverged"
     kept = [read_manifest(path).step for path in list_checkpoints(run.directory.checkpoints)]
     assert finishing["monitor"]["best_step"] in kept
+
+
+@pytest.mark.parametrize(
+    ("order", "told"),
+    [
+        (Order.STOP, ["stopped"]),
+        (Order.STOP_WITHOUT_CHECKPOINT, ["stopped"]),
+        (Order.PAUSE, ["paused"]),
+        (Order.INTERRUPT, []),
+    ],
+)
+def test_the_journal_says_that_an_order_has_been_obeyed(
+    make_run: Callable[..., Any], order: Order, told: list[str]
+) -> None:
+    run = make_run(TINY)
+    assert run.train_until(17, order) == 75
+    obeyed = [*run.events("stopped"), *run.events("paused")]
+    assert [(event["event"], event["step"]) for event in obeyed] == [(name, 17) for name in told]
