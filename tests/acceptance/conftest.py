@@ -35,6 +35,13 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveDaemon]:
     daemon.terminate()
 
 
+@pytest.fixture(autouse=True)
+def _daemon_is_up(request: pytest.FixtureRequest) -> None:
+    """A test that fails while it has the daemon down fails alone."""
+    if "daemon" in request.fixturenames and not request.getfixturevalue("daemon").is_up():
+        request.getfixturevalue("daemon").start()
+
+
 @pytest.fixture(scope="session")
 def small_daemon() -> Iterator[LiveDaemon]:
     """A daemon whose home is a small disk of its own, and lies where every user can get to (root only)."""

@@ -41,6 +41,9 @@ class LiveDaemon:
         )
         assert self._up.poll() is None, log_path.read_text()
 
+    def is_up(self) -> bool:
+        return self._up.poll() is None
+
     def await_end(self) -> None:
         """Whatever it was that asked it to end, it ends with 0."""
         assert self._up.wait(timeout=60) == 0, (self.home / "up.log").read_text()

@@ -182,19 +182,39 @@ def await_file(path: Path, process: subprocess.Popen[bytes]) -> None:
 
 @contextmanager
 def frozen_inside_epoch(epoch: int, directory: RunDirectory) -> Iterator[int]:
-    """The trainer stands still at this step, somewhere inside the epoch, until the block ends.
+    """The trainer stands still at this step, strictly inside this epoch or a later one, until the block ends.
 
-    So whatever is asked of it in the block is asked at this step, however busy the machine is.
+    So whatever is asked of it in the block is asked at this step, however busy the machine is: the trainer is stopped
+    soon after its start, and then let go for moments until it has come far enough.
     """
-    step = (epoch - 1) * STEPS_PER_EPOCH + random.randint(1, STEPS_PER_EPOCH // 2)
-    poll(lambda: pulse_step(directory) >= step, f"step {step} is done", seconds=60)
-    trainer = psutil.Process(events(directory, "started")[-1]["pid"])
-    trainer.suspend()
+    aim = (epoch - 1) * STEPS_PER_EPOCH + random.randint(1, STEPS_PER_EPOCH // 2)
+    pid = poll(lambda: trainer_pid(directory), "the trainer is at work", seconds=60)
+    trainer = psutil.Process(pid)
     try:
-        poll(lambda: trainer.status() == psutil.STATUS_STOPPED, "the trainer stands still")
+        poll(lambda: suspended_at(trainer, directory, aim), f"the trainer stands still at step {aim}", seconds=60)
         yield pulse_step(directory)
     finally:
         trainer.resume()
+
+
+def trainer_pid(directory: RunDirectory) -> int | None:
+    """Of the newest attempt, once it has done a step."""
+    newest = events(directory, "first_step")[-1:]
+    started = [event for event in events(directory, "started") if newest and event["attempt"] == newest[0]["attempt"]]
+    ended = [event["attempt"] for event in events(directory, "ended")]
+    return started[0]["pid"] if started and started[0]["attempt"] not in ended else None
+
+
+def suspended_at(trainer: psutil.Process, directory: RunDirectory, aim: int) -> bool:
+    """Whether the trainer stands at `aim` or later and inside an epoch; else it goes on until the next look."""
+    if trainer.status() != psutil.STATUS_STOPPED:
+        trainer.suspend()
+        return False
+    step = pulse_step(directory)
+    if step >= aim and 1 <= step % STEPS_PER_EPOCH <= STEPS_PER_EPOCH - 2:  # the update under way is inside too
+        return True
+    trainer.resume()
+    return False
 
 
 def pulse_step(directory: RunDirectory) -> int:
