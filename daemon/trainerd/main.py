@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 _HOME_OPTION = click.option("--home", metavar="DIR", help="Where the daemon keeps everything (default: TRAINERD_HOME).")
 _FILE_ARGUMENT = click.argument("file", type=click.Path(path_type=Path))
+_ACCEPT_OPTION = click.option(
+    "--accept-changed-data", is_flag=True, help="Go on although the data is not what the run was trained on."
+)
 _OVERRIDES_ARGUMENT = click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
 
 
@@ -128,17 +131,44 @@ def worker(home: str | None) -> None:
 
 
 @cli.command()
+@_HOME_OPTION
+def rebuild(home: str | None) -> None:
+    """Make the state anew from the command log and the run directories; the old one is kept beside it.
+
+    Only while no daemon is up: one that is up does so by itself when it finds its state lost or damaged.
+    """
+    from trainerd.contracts.settings import read_settings
+    from trainerd.supervisor.rebuild import rebuild_state
+
+    place = daemon_home(os.environ, home)
+    with _naming_place(place):
+        settings = read_settings(settings_file(os.environ, place))
+        rebuilt = rebuild_state(place, settings) if place.path.is_dir() else None
+    if rebuilt is None:
+        _say(f"nothing to rebuild: no order was ever given on {place.path}")
+        return
+    states = ", ".join(f"{count} {state}" for state, count in rebuilt.runs.items())
+    _say(f"rebuilt {place.state} from {rebuilt.commands} orders: {states or 'no run'}")
+    if rebuilt.kept:
+        _say(f"the state before is kept as {rebuilt.kept}")
+
+
+@cli.command()
 @_FILE_ARGUMENT
 @_OVERRIDES_ARGUMENT
 @click.option(
     "--run-dir", type=click.Path(path_type=Path, file_okay=False), help="Default: the next free ./runs/NAME-N."
 )
-def train(file: Path, overrides: tuple[str, ...], run_dir: Path | None) -> None:
-    """Train FILE in the foreground, without a daemon. Ctrl+C saves a checkpoint at the next step and exits 75."""
+@_ACCEPT_OPTION
+def train(file: Path, overrides: tuple[str, ...], run_dir: Path | None, accept_changed_data: bool) -> None:
+    """Train FILE in the foreground, without a daemon. Ctrl+C saves a checkpoint at the next step and exits 75.
+
+    In a directory that holds a checkpoint the run goes on, and what has changed in FILE since is told.
+    """
     from trainerd.worker.foreground import train_in_foreground
 
     _warn_root()
-    sys.exit(train_in_foreground(file, overrides, run_dir, _say))
+    sys.exit(train_in_foreground(file, overrides, run_dir, _say, accept_changed_data=accept_changed_data))
 
 
 @cli.group()
@@ -149,13 +179,16 @@ def inspect() -> None:
 @inspect.command()
 @_FILE_ARGUMENT
 @_OVERRIDES_ARGUMENT
-def check(file: Path, overrides: tuple[str, ...]) -> None:
+@click.option("--run-dir", type=click.Path(path_type=Path, file_okay=False), help="Compare with the run that is there.")
+@_ACCEPT_OPTION
+def check(file: Path, overrides: tuple[str, ...], run_dir: Path | None, accept_changed_data: bool) -> None:
     """Everything that admission checks, without queueing. Exits 78 where FILE would be refused."""
     with _answer_on_stdout() as answer:
         from trainerd.worker.foreground import read_request
         from trainerd.worker.inspector import inspect as inspect_configuration
 
-        inspected = inspect_configuration(read_request(file, overrides), daemon_home(os.environ).path)
+        request = read_request(file, overrides, run_dir, accept_changed_data)
+        inspected = inspect_configuration(request, daemon_home(os.environ).path)
         _write_json(asdict(inspected), answer)
     sys.exit(ExitCode.REFUSED if inspected.findings else ExitCode.DONE)
 

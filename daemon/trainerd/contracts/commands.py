@@ -15,13 +15,23 @@ class CommandKind(StrEnum):
 
     submit: {"runs": [{"id", "name", "spec", "spec_yaml", "owner", "priority", "after", "hold", "request"}]}, all or
             none. "request" is the digest of what was sent: by it a repeated submit is known without checking it again.
+    pause, kill, cancel, checkpoint, remove: {"run": id}
     stop:   {"run": id, "checkpoint": bool}
-    cancel: {"run": id}
+    resume, retry: {"run": id, "request": digest of what was sent, "spec": the changed one or null, "spec_yaml": its
+            text or null, "accepted_data": fingerprint of changed data that a person accepts, or null}
+    move:   {"run": id, "priority": int or null, "first": bool, "before": id or null}: exactly one of the three
     """
 
     SUBMIT = "submit"
+    PAUSE = "pause"
+    RESUME = "resume"
+    CHECKPOINT = "checkpoint"
     STOP = "stop"
+    KILL = "kill"
     CANCEL = "cancel"
+    RETRY = "retry"
+    REMOVE = "remove"
+    MOVE = "move"
 
 
 @dataclass(frozen=True)

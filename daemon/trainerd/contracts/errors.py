@@ -185,6 +185,13 @@ class Unreachable(TrainerdError):
 
 
 @dataclass(eq=False, repr=False)
+class StateAway(Unreachable):
+    """The state is lost, or is being folded anew: nobody can say now how the runs stand. Ask again in a moment."""
+
+    message: str = "the daemon's state is being rebuilt from its logs; runs go on meanwhile"
+
+
+@dataclass(eq=False, repr=False)
 class DiskError(TrainerdError):
     """A file of the daemon or of a run cannot be written or read."""
 
@@ -194,6 +201,11 @@ class DiskError(TrainerdError):
 
     def __str__(self) -> str:
         return f"{self.path}: {self.message}"
+
+
+@dataclass(eq=False, repr=False)
+class Damaged(DiskError):
+    """A file of the daemon is gone, or holds what nobody of the daemon has written."""
 
 
 @dataclass(eq=False, repr=False)
@@ -212,12 +224,14 @@ class AlreadyRunning(TrainerdError):
 
 @dataclass(eq=False, repr=False)
 class CorruptCheckpoint(TrainerdError):
-    """A run has checkpoints, and none of them verifies. It never starts again from step 0 in silence."""
+    """A run has checkpoints and none verifies, or they are gone. It never starts again from step 0 in silence."""
 
     directory: str
     damage: Mapping[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
+        if not self.damage:
+            return f"{self.directory}: its checkpoints are gone"
         named = "; ".join(f"{name}: {why}" for name, why in self.damage.items())
         return f"{self.directory}: no checkpoint verifies ({named})"
 

@@ -15,33 +15,45 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from trainerd.contracts.json_lines import JsonLinesWriter
+from trainerd.contracts.json_lines import JsonLinesWriter, raw_lines_backwards
 
 
 class Event(StrEnum):
     """What a journal line may be, with the fields that it carries beside time, event and attempt.
 
     ADMITTED (supervisor): run, name, owner, command, priority, submitted_at.
+    MOVED (supervisor): command, priority, place: where an order has put the run in the queue.
+    STARTING (supervisor): gpus [UUID], settled_order, checkpoint_order (number of a checkpoint order that is given
+        again, or null), applied (number of the newest command that was applied before this was decided).
     STARTED (trainer): pid, hostname, versions {torch, numpy, python}, device, threads, steps_per_epoch, max_epochs,
-        train_samples, val_samples, parameters, monitor {name, mode} or null, patience or null.
-    RESUMED (trainer, after STARTED): step, epoch, checkpoint (directory name), differences [str].
+        train_samples, val_samples, parameters, monitor {name, mode} or null, patience or null, gpus [UUID].
+    RESUMED (trainer, after STARTED): step, epoch, checkpoint (directory name), differences [str] (of the environment
+        and the data), changes [{key, was, now, verdict: kept or applied}] (of the configuration), exactness.
     FIRST_STEP (trainer): step: the first update of this attempt is done.
     EPOCH (trainer, one per finished epoch): epoch, step, train_loss, val_loss or null, metrics {name: value}, seconds,
         best {value, epoch, step} or null, epochs_since_best or null.
-    CHECKPOINT (trainer): step, epoch, path (directory name), bytes, kind (periodic, best, pinned, last), seconds.
+    CHECKPOINT (trainer): step, epoch, path (directory name), bytes, kind (periodic, best, pinned, last), seconds (from
+        the snapshot until it was durable), order (number on the orders page of the order that it obeys, or null).
     CHECKPOINT_SKIPPED (trainer): path, why: it did not verify and was kept aside.
-    REPLAY_DIFFERED (trainer): step, split, key, was, now: the first replayed value that was not repeated.
+    REPLAY_DIFFERED (trainer): step, split, key (batch, or a metric's name), was, now, exactness: the first replayed
+        value that was not repeated.
+    REPLAYED (trainer): step (the last one replayed), steps (how many were compared), exactness: every step that an
+        earlier attempt had done is done again.
     ASKED (trainer): order (stop, stop_without_checkpoint, pause, interrupt, checkpoint), step.
     PAUSED, STOPPED (trainer): step: the order has been obeyed, its checkpoint (if it asked for one) is committed.
     FINISHING (trainer, its last word): state, reason, step, epoch, error or null, monitor {name, mode, best,
         best_epoch, best_step, last} or null, model {path, step, epoch} or null.
     ENDED (worker host or foreground; supervisor if no trainer ever ran): state, reason, exit_code or null, signal or
-        null, error or null, step, epoch.
+        null, error or null, step, epoch; command (its number) where an order ended a run that had no trainer; applied
+        (as in STARTING) where the supervisor decided it. A second one of the same attempt is the supervisor's: how the
+        run really ended, by an order or because the daemon ended.
     RETRYING (supervisor): delay_seconds, failures.
     WARNING (anyone who writes): message.
     """
 
     ADMITTED = "admitted"
+    MOVED = "moved"
+    STARTING = "starting"
     STARTED = "started"
     RESUMED = "resumed"
     FIRST_STEP = "first_step"
@@ -49,6 +61,7 @@ class Event(StrEnum):
     CHECKPOINT = "checkpoint"
     CHECKPOINT_SKIPPED = "checkpoint_skipped"
     REPLAY_DIFFERED = "replay_differed"
+    REPLAYED = "replayed"
     ASKED = "asked"
     PAUSED = "paused"
     STOPPED = "stopped"
@@ -95,6 +108,14 @@ def read_journal(path: Path) -> list[Line]:
         return list(decode_journal(path.read_bytes(), 0, path))
     except FileNotFoundError:
         return []
+
+
+def read_journal_backwards(path: Path) -> Iterator[dict[str, Any]]:
+    """The sound lines of a journal, last one first: cheap for what is recent. One that is not there reads as empty."""
+    for line, _ in raw_lines_backwards(path):
+        event = _decode(line)
+        if event is not None:
+            yield event
 
 
 def decode_journal(data: bytes, offset: int, path: Path) -> Iterator[Line]:

@@ -99,6 +99,12 @@ def read_lines_backwards(path: Path) -> Iterator[tuple[dict[str, Any], int]]:
 
     Reads blocks from the end, so finding something recent is cheap however long the file is.
     """
+    for line, end in raw_lines_backwards(path):
+        yield json.loads(line), end
+
+
+def raw_lines_backwards(path: Path) -> Iterator[tuple[bytes, int]]:
+    """The same, the lines as they stand in the file."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -111,7 +117,7 @@ def read_lines_backwards(path: Path) -> Iterator[tuple[dict[str, Any], int]]:
             lines = (os.pread(fd, position - start, start) + carried).splitlines(keepends=True)
             carried = lines.pop(0) if start else b""  # may be the rest of a line that begins before `start`
             for line in reversed(lines):
-                yield json.loads(line), end
+                yield line, end
                 end -= len(line)
             position = start
     finally:

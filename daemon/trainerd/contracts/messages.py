@@ -26,6 +26,8 @@ class Inspect:
     text: str
     overrides: list[str] = field(default_factory=list)
     limit_seconds: float = 60.0
+    run_dir: str | None = None  # of a run that is to go on: its newest checkpoint is compared with all this
+    accept_changed_data: bool = False  # whether other data than the checkpoint's is no reason to refuse
     type: ClassVar[str] = "inspect"
 
 
@@ -37,6 +39,8 @@ class Inspected:
     spec_yaml: str | None
     findings: list[dict[str, Any]]  # why it is refused; empty if it is not
     warnings: list[dict[str, Any]]
+    changes: list[dict[str, Any]] = field(default_factory=list)  # key, was, now, verdict (kept, applied, refused), why
+    accepted_data: str | None = None  # fingerprint of the data, where it has changed and that was accepted
     type: ClassVar[str] = "inspected"
 
 
@@ -57,6 +61,7 @@ class Start:
     run_dir: str
     settled_order: int  # orders on the page up to this number are not for this attempt
     gpus: list[str]  # UUIDs; empty: none is visible
+    accepted_data: str | None = None  # fingerprint of changed data that a person has accepted
     type: ClassVar[str] = "start"
 
 

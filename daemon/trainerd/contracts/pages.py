@@ -109,6 +109,15 @@ class PulsePage:
         return self._words[start : start + _SLOT_WORDS]
 
 
+def step_shown(path: Path, attempt: int) -> int:
+    """The last step that the trainer of this attempt has shown on its pulse page; 0 where it has shown none."""
+    try:
+        pulse = PulsePage(path).read()
+    except (OSError, ValueError):
+        return 0
+    return pulse.step if pulse.attempt == attempt else 0
+
+
 class PulseWriter:
     """The trainer's side of its slot; `beat` is called once per step and costs about 150 ns."""
 

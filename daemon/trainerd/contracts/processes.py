@@ -13,7 +13,7 @@ from pathlib import Path
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
 _PR_SET_CHILD_SUBREAPER = 36
-_ARG_START, _ARG_END = 48, 49  # fields of /proc/PID/stat, counted from 1
+_PARENT, _SESSION, _ARG_START, _ARG_END = 4, 6, 48, 49  # fields of /proc/PID/stat, counted from 1
 
 
 def die_with_parent(parent: int, signal_number: signal.Signals) -> None:
@@ -27,7 +27,7 @@ def die_with_parent(parent: int, signal_number: signal.Signals) -> None:
 
 
 def become_subreaper() -> None:
-    """Adopt the orphans of this process's children, so that none escapes being reaped."""
+    """Adopt the orphans among this process's descendants, so that none escapes from below it."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
@@ -44,17 +44,27 @@ def set_process_title(title: str) -> None:
 
 def living_members_of_session(session: int) -> list[int]:
     """The processes of a Unix session that can still run: neither zombies nor dead."""
-    members = []
+    return _living_processes(_SESSION, session)
+
+
+def living_children_of(parent: int) -> list[int]:
+    """The children of a process that can still run, adopted orphans included."""
+    return _living_processes(_PARENT, parent)
+
+
+def _living_processes(field: int, value: int) -> list[int]:
+    """The processes that can still run and have this value in this field of /proc/PID/stat."""
+    found = []
     for entry in os.scandir("/proc"):
         if not entry.name.isdigit():
             continue
         try:
-            state, *numbers = _fields_after_name(entry.name)
+            fields = _fields_after_name(entry.name)
         except OSError:
             continue  # it ended while we looked
-        if int(numbers[2]) == session and state not in "ZX":
-            members.append(int(entry.name))
-    return members
+        if int(fields[field - 3]) == value and fields[0] not in "ZX":
+            found.append(int(entry.name))
+    return found
 
 
 def is_alive(pid: int) -> bool:

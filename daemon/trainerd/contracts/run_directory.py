@@ -39,6 +39,11 @@ class RunDirectory:
         return self.path / "metrics.jsonl"
 
     @property
+    def steps(self) -> Path:
+        """Which batch each step since the newest checkpoint took, and its loss: what a replay is compared with."""
+        return self.path / "steps.bin"
+
+    @property
     def tensorboard(self) -> Path:
         return self.path / "tensorboard"
 

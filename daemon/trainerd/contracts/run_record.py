@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from trainerd.contracts.states import Reason, State
+from trainerd.contracts.states import Exactness, Reason, State
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,10 @@ class RunRecord:
     retry_at: float | None = None  # time.time() from which a RETRYING run may start
     checkpoint_step: int | None = None  # newest committed
     killed_by_daemon: bool = False  # its trainer is killed because the daemon ends: that is no failure of the run
+    kill_ordered: bool = False  # its trainer is to be killed: a person said so, or it was paused before it had begun
+    pending_checkpoint: int | None = None  # number on the orders page of a checkpoint order that is not obeyed yet
+    accepted_data: str | None = None  # fingerprint of changed data that a person has accepted
+    exactness: Exactness | None = None  # of all resumes so far; None: never resumed
 
     def to_json(self) -> str:
         return json.dumps({key: value for key, value in asdict(self).items() if value is not None})
@@ -52,6 +56,8 @@ class RunRecord:
         document["gpus"] = tuple(document.get("gpus", ()))
         if document.get("reason"):
             document["reason"] = Reason(document["reason"])
+        if document.get("exactness"):
+            document["exactness"] = Exactness(document["exactness"])
         return cls(**{"after": None, **document})
 
     def updated(self, **changes: Any) -> RunRecord:

@@ -53,6 +53,20 @@ class Reason(StrEnum):
     CORRUPT_CHECKPOINT = "corrupt_checkpoint"
 
 
+class Exactness(StrEnum):
+    """How truly a run has gone on after its interruptions; the worst of all resumes, in this order.
+
+    EXACT: the state came back whole, on the same software and hardware, and every replayed step repeated its batch and
+    its loss bit for bit. WITHIN_TOLERANCE: what may round differently has changed (torch's version, the device, a GPU
+    without `deterministic: true`), or a replayed loss differed by rounding. DIVERGED_ON_RESUME: a replayed step
+    differed by more, or the run went on with other data or with a changed configuration that the steps depend on.
+    """
+
+    EXACT = "exact"
+    WITHIN_TOLERANCE = "within_tolerance"
+    DIVERGED_ON_RESUME = "diverged_on_resume"
+
+
 class Verb(StrEnum):
     """What a person may order of a run that exists."""
 
@@ -64,13 +78,14 @@ class Verb(StrEnum):
     CANCEL = "cancel"
     RETRY = "retry"
     REMOVE = "remove"
+    MOVE = "move"
 
 
 # Verb -> state now -> state next. What is absent is refused. LIVE states move on when the trainer has done its part.
 ORDERS: dict[Verb, dict[State, State]] = {
     Verb.PAUSE: {
         State.QUEUED: State.HELD,
-        State.STARTING: State.HELD,
+        State.STARTING: State.PAUSING,  # and held once its trainer is gone: it has done nothing yet
         State.RUNNING: State.PAUSING,
         State.BLOCKED: State.PAUSED,
         State.RETRYING: State.PAUSED,
@@ -93,7 +108,11 @@ ORDERS: dict[Verb, dict[State, State]] = {
     Verb.CANCEL: {State.HELD: State.CANCELLED, State.QUEUED: State.CANCELLED},
     Verb.RETRY: {State.FAILED: State.QUEUED, State.CANCELLED: State.QUEUED},
     Verb.REMOVE: {state: state for state in sorted(ENDED)},
+    Verb.MOVE: {state: state for state in sorted(WAITING)},
 }
+
+RESTARTABLE = SETTLED  # where `retry --from-start` may make a new run of the same configuration
+LEFT_OUT_OF_ALL: dict[Verb, frozenset[State]] = {Verb.STOP: WAITING}  # what `--all` does not mean, though it is legal
 
 
 def next_state(verb: Verb, state: State) -> State | None:
@@ -106,10 +125,9 @@ def legal_verbs(state: State) -> list[Verb]:
     return [verb for verb, moves in ORDERS.items() if state in moves]
 
 
-OFFERED = frozenset({Verb.STOP, Verb.CANCEL})  # the verbs that can be ordered so far
-
-
 def explain_refusal(verb: Verb, reference: str, state: State) -> str:
     """The message of a refused order: what the run is, and what is legal instead."""
-    legal = ", ".join(verb for verb in legal_verbs(state) if verb in OFFERED) or "nothing"
-    return f"cannot {verb} run {reference}: it is {state}; legal now: {legal}"
+    legal = ", ".join(legal_verbs(state)) or "nothing"
+    anew = f"; to train it anew: trainctl retry --from-start {reference}"
+    hint = anew if state is State.COMPLETED and verb in (Verb.RESUME, Verb.RETRY) else ""
+    return f"cannot {verb} run {reference}: it is {state}; legal now: {legal}{hint}"

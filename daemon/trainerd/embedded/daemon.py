@@ -17,7 +17,7 @@ from trainerd.contracts.locks import PlaceLock
 from trainerd.contracts.places import Home
 from trainerd.contracts.settings import Settings
 from trainerd.embedded.part import NAMES, Part
-from trainerd.embedded.readiness import accepts_orders
+from trainerd.embedded.readiness import accepts_orders, has_come_up
 
 _log = logging.getLogger(__name__)
 _NOT_READY_SECONDS = 0.05
@@ -52,6 +52,7 @@ class EmbeddedDaemon:
             while not self._is_asked_to_end:
                 self._hear(signals)
                 self._restart_the_dead()
+                self._note_who_has_come_up()
                 self._announce_once_ready(announce_ready)
             if not self._is_ready:
                 _log.warning("asked to end before it was ready")
@@ -70,7 +71,7 @@ class EmbeddedDaemon:
                 self._is_asked_to_end = any(number in _END_SIGNALS for number in received)
 
     def _is_settled(self) -> bool:
-        return self._is_ready and all(part.pid for part in self._parts)
+        return self._is_ready and all(part.pid and part.has_come_up for part in self._parts)
 
     def _restart_the_dead(self) -> None:
         if self._is_asked_to_end:
@@ -84,6 +85,10 @@ class EmbeddedDaemon:
                     f"trainerd {part.name} does not come up: it {why}, {part.failed_starts} times in a row"
                 )
             part.restart_if_due()
+
+    def _note_who_has_come_up(self) -> None:
+        for part in self._parts:
+            part.has_come_up = part.has_come_up or (part.pid is not None and has_come_up(self._home, part.name))
 
     def _announce_once_ready(self, announce_ready: Callable[[], None]) -> None:
         if not self._is_ready and not self._is_asked_to_end and accepts_orders(self._home):

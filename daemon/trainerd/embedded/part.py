@@ -13,16 +13,16 @@ from trainerd.contracts.processes import die_with_parent, name_of_signal
 
 NAMES = ("supervisor", "control", "worker")
 
-_STEADY_SECONDS = 10.0  # one that has lived this long did not die of its own start
+_STEADY_SECONDS = 1.0  # one that has come up, and has lived this long, did not die of its own start
 _SHORTEST_SECONDS = 0.1
 _LONGEST_SECONDS = 10.0
 
 
-def seconds_before_restart(lived_seconds: float, waited_seconds: float) -> float:
-    """How long to wait before a restart: longer each time while it dies at its start, hardly at all otherwise."""
-    if lived_seconds >= _STEADY_SECONDS or waited_seconds == 0:
-        return _SHORTEST_SECONDS
-    return min(_LONGEST_SECONDS, waited_seconds * 2)
+def seconds_before_restart(waited_seconds: float, *, was_steady: bool) -> float:
+    """How long to wait before a restart: longer each time while it dies at its start, not at all otherwise."""
+    if was_steady:
+        return 0.0
+    return min(_LONGEST_SECONDS, max(_SHORTEST_SECONDS, waited_seconds * 2))
 
 
 class Part:
@@ -33,7 +33,8 @@ class Part:
 
     def __init__(self, name: str, environment: Mapping[str, str]) -> None:
         self.name = name
-        self.failed_starts = 0  # deaths in a row within a few seconds of the start
+        self.failed_starts = 0  # deaths in a row at the start
+        self.has_come_up = False  # it listens
         self._environment = environment
         self._process: subprocess.Popen[bytes] | None = None
         self._started_at = 0.0  # time.monotonic(), as the next
@@ -47,6 +48,7 @@ class Part:
     def start(self) -> None:
         daemon = os.getpid()
         self._started_at = time.monotonic()
+        self.has_come_up = False
         self._process = subprocess.Popen(
             [sys.executable, "-m", "trainerd.main", self.name],
             env=self._environment,
@@ -60,9 +62,9 @@ class Part:
         if self._process is None or self._process.poll() is None:
             return None
         exit_code = self._process.returncode
-        lived = time.monotonic() - self._started_at
-        self.failed_starts = 0 if lived >= _STEADY_SECONDS else self.failed_starts + 1
-        self._waited_seconds = seconds_before_restart(lived, self._waited_seconds)
+        was_steady = self.has_come_up and time.monotonic() - self._started_at >= _STEADY_SECONDS
+        self.failed_starts = 0 if was_steady else self.failed_starts + 1
+        self._waited_seconds = seconds_before_restart(self._waited_seconds, was_steady=was_steady)
         self._restart_at = time.monotonic() + self._waited_seconds
         self._process = None
         return f"was killed by {name_of_signal(-exit_code)}" if exit_code < 0 else f"exited with {exit_code}"

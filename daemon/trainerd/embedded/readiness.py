@@ -1,6 +1,8 @@
-"""Whether a daemon accepts orders: the control plane answers, and the worker host is warm."""
+"""Whether a daemon accepts orders: the control plane answers, and the worker host is warm; and which parts are up."""
 
 from __future__ import annotations
+
+import socket
 
 from trainerd.contracts import unix_sockets
 from trainerd.contracts.places import Home
@@ -11,7 +13,23 @@ _REQUEST = b"GET /v1/health HTTP/1.1\r\nHost: trainerd\r\nConnection: close\r\n\
 
 def accepts_orders(home: Home) -> bool:
     """One look, without waiting for longer than a second."""
-    return _control_plane_answers(home) and _worker_host_listens(home)
+    return _control_plane_answers(home) and has_come_up(home, "worker")
+
+
+def has_come_up(home: Home, part: str) -> bool:
+    """Whether a part of the daemon listens. One look, without waiting for longer than a second."""
+    sockets = {
+        "supervisor": (home.wake_socket, socket.SOCK_DGRAM),
+        "control": (home.control_socket, socket.SOCK_STREAM),
+        "worker": (home.worker_socket, socket.SOCK_STREAM),
+    }
+    try:
+        unix_sockets.connect(*sockets[part], timeout_seconds=_ANSWER_SECONDS).close()
+    except BlockingIOError:  # there, with more callers than it has answered yet
+        return True
+    except OSError:
+        return False
+    return True
 
 
 def _control_plane_answers(home: Home) -> bool:
@@ -21,11 +39,3 @@ def _control_plane_answers(home: Home) -> bool:
             return client.recv(64).startswith(b"HTTP/1.1 200")
     except OSError:
         return False
-
-
-def _worker_host_listens(home: Home) -> bool:
-    try:
-        unix_sockets.connect(home.worker_socket, timeout_seconds=_ANSWER_SECONDS).close()
-    except OSError:
-        return False
-    return True

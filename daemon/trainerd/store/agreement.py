@@ -16,7 +16,7 @@ def check_log_reaches_state(command_log: Path, newest_number: int, state: Path, 
     if newest_number < applied_position:
         raise DiskError(
             f"ends at command {newest_number}, but {state} has applied command {applied_position}: this is another or "
-            f"an older command log. Put the right one back (with its -wal file), or move {state.name} and its -wal "
-            "file aside: the state is then folded anew from this log and the run directories",
+            "an older command log. Put the right one back (with its -wal file), or fold the state anew from this log "
+            "and the run directories with: trainerd rebuild",
             str(command_log),
         )

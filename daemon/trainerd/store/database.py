@@ -14,8 +14,9 @@ from pathlib import Path
 from urllib.parse import quote
 
 from trainerd.contracts.durable_files import sync_directory
-from trainerd.contracts.errors import DiskError
+from trainerd.contracts.errors import Damaged, DiskError
 
+_UNFINISHED = 0x756E6669  # application_id of a file that does not yet hold all that it is to hold; 0 once it does
 _DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
 
@@ -27,18 +28,19 @@ class Schema:
     statements: tuple[str, ...]
 
 
-def open_for_writing(path: Path, schema: Schema) -> sqlite3.Connection:
+def open_for_writing(path: Path, schema: Schema, *, new_is_unfinished: bool = False) -> sqlite3.Connection:
     """The one writing connection to `path`, made with `schema` where it is new. The caller holds the file's lock.
 
-    Raises DiskError where the file cannot be used or was written by a newer trainerd; sqlite3.DatabaseError where it is
-    damaged (see `is_damage`).
+    With `new_is_unfinished` a file that is made here is unfinished until `finish`.
+    Raises DiskError where the file cannot be used or was written by a newer trainerd; sqlite3.DatabaseError as
+    `naming_disk_errors` takes it.
     """
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     try:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         if _version_of(connection, path, schema) == 0:
-            _create(connection, path, schema)
+            _create(connection, path, schema, is_unfinished=new_is_unfinished)
     except BaseException:
         connection.close()
         raise
@@ -77,18 +79,32 @@ def transaction(connection: sqlite3.Connection, path: Path) -> Iterator[None]:
 
 @contextmanager
 def naming_disk_errors(path: Path) -> Iterator[None]:
-    """Turns what SQLite and the file system say about `path` into DiskError; broken constraints stay what they are."""
+    """Turns what SQLite says about `path` into DiskError (Damaged where the file's content is at fault).
+
+    Broken constraints stay what they are.
+    """
     try:
         yield
     except (sqlite3.IntegrityError, sqlite3.ProgrammingError):
         raise  # a bug of ours
     except sqlite3.DatabaseError as error:
-        raise DiskError(str(error), str(path)) from error
+        raise (Damaged if _is_damage(error) else DiskError)(str(error), str(path)) from error
 
 
-def is_damage(error: sqlite3.DatabaseError) -> bool:
+def is_unfinished(connection: sqlite3.Connection) -> bool:
+    """Whether the file does not yet hold all that it is to hold."""
+    return bool(connection.execute("PRAGMA application_id").fetchone()[0] == _UNFINISHED)
+
+
+def finish(connection: sqlite3.Connection) -> None:
+    """From the end of this transaction on the file holds all that it is to hold."""
+    connection.execute("PRAGMA application_id = 0")
+
+
+def _is_damage(error: sqlite3.DatabaseError) -> bool:
     """Whether the file's content is at fault, rather than the disk or another process."""
-    return (getattr(error, "sqlite_errorcode", 0) & 0xFF) in _DAMAGE
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return code in _DAMAGE or "Could not decode to UTF-8" in str(error)  # Python's own, without a code
 
 
 def _version_of(connection: sqlite3.Connection, path: Path, schema: Schema) -> int:
@@ -98,9 +114,10 @@ def _version_of(connection: sqlite3.Connection, path: Path, schema: Schema) -> i
     return version
 
 
-def _create(connection: sqlite3.Connection, path: Path, schema: Schema) -> None:
+def _create(connection: sqlite3.Connection, path: Path, schema: Schema, *, is_unfinished: bool) -> None:
     with transaction(connection, path):
         for statement in schema.statements:
             connection.execute(statement)
+        connection.execute(f"PRAGMA application_id = {_UNFINISHED if is_unfinished else 0}")
         connection.execute(f"PRAGMA user_version = {schema.version}")
     sync_directory(path.parent)

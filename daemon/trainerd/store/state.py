@@ -1,75 +1,162 @@
 """The state: the fold of all commands and journals. Only the supervisor writes it; the control plane reads it.
 
 It can be lost: it is folded anew from the command log and the run directories. A damaged file is moved aside and named,
-never overwritten.
+never overwritten, and what is not yet folded to the end is shown to nobody.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from trainerd.contracts.durable_files import sync_directory
+from trainerd.contracts.errors import Damaged, DiskError, StateAway
 from trainerd.contracts.locks import PlaceLock
 from trainerd.contracts.run_record import RunRecord
 from trainerd.store.database import (
-    is_damage,
+    finish,
+    is_unfinished,
     naming_disk_errors,
     open_for_reading,
     open_for_writing,
     transaction,
 )
+from trainerd.store.footprint import (
+    PARTS,
+    Identity,
+    describe_difference,
+    find_outer_damage,
+    footprint_of,
+    identity_of,
+    is_open_here,
+    path_of,
+)
 from trainerd.store.schema import STATE
 from trainerd.store.state_queries import StateQueries
 
-_PARTS = ("", "-wal", "-shm")  # what belongs to one SQLite file; its rollback journal never exists under WAL
+_CHECKPOINT_BYTES = 4 << 20  # size of the write-ahead log at which it is taken into the database, as SQLite's default
+CORRUPT = "corrupt"  # in the name of a damaged file that is kept
+_TABLES = {"runs", "journals", "answers", "daemon"}
 
 
 class StateWriter(StateQueries):
     """The one writer; it reads what it has written. Opening it raises the fencing epoch.
 
-    `moved_aside` names the damaged file that was found and replaced by an empty state, if any.
+    `moved_aside` names the damaged file that was found and replaced by an empty state, if any, and `damage` says what
+    was wrong with it. With `new_is_unfinished`, readers believe a state that is made here only after `finish`.
     Raises AlreadyRunning where another process writes, DiskError where the file cannot be used.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, new_is_unfinished: bool = False) -> None:
         self._path = path
+        self._new_is_unfinished = new_is_unfinished
         self.moved_aside: Path | None = None
+        self.damage: str | None = None
+        self.is_unfinished = False
+        self._is_closed = False
         self._lock = PlaceLock(path.with_name(path.name + ".lock"), "writer of the state")
         try:
-            with naming_disk_errors(path):
-                self._connection = self._open()
-            with self.transaction() as changes:
-                self.epoch = changes.raise_epoch()
+            self._open()
         except BaseException:
             self._lock.release()
             raise
 
+    def check_untouched(self) -> None:
+        """Raises Damaged where another program has removed, replaced or written the files since the last transaction.
+
+        SQLite itself would go on for long: with files that have no name any more, or with the pages that it remembers.
+        """
+        now = footprint_of(self._path)
+        if now != self._footprint:
+            why = describe_difference(self._path, self._footprint, now) or "another program has changed it"
+            raise Damaged(why, str(self._path))
+
     @contextmanager
     def transaction(self) -> Iterator[StateChanges]:
         """Everything that is changed inside is on disk when this ends, or nothing of it is. Raises DiskError."""
-        with transaction(self._connection, self._path):
-            yield StateChanges(self._connection)
+        self.check_untouched()
+        try:
+            with transaction(self._connection, self._path):
+                yield StateChanges(self._connection)
+        finally:
+            self._note_own_writes(database_too=False)
+        self._shorten_log()
+
+    def finish(self) -> bool:
+        """All that the logs tell is in it: readers may believe it. Whether they could not before. Raises DiskError."""
+        was_unfinished = self.is_unfinished
+        if was_unfinished:
+            with self.transaction():
+                finish(self._connection)
+            self.is_unfinished = False
+        return was_unfinished
 
     def close(self) -> None:
-        self._connection.close()
-        self._lock.release()
+        """May be called twice."""
+        if not self._is_closed:
+            self._is_closed = True
+            self._connection.close()
+            self._lock.release()
 
-    def _open(self) -> sqlite3.Connection:
+    def abandon(self) -> Path | None:
+        """Move the files aside and close; the new name, None where there was nothing left to keep. Raises OSError.
+
+        In this order: SQLite, as it closes a file that has lost its name, neither mends nor removes anything.
+        """
+        kept = move_aside(self._path)
+        self.close()
+        return kept
+
+    def _open(self) -> None:
+        self._connection = self._open_or_replace()
         try:
-            return _open_sound(self._path)
-        except sqlite3.DatabaseError as error:
-            if not is_damage(error):
-                raise
-            self.moved_aside = move_aside(self._path)
-            return open_for_writing(self._path, STATE)
+            with naming_disk_errors(self._path):
+                self._connection.execute("PRAGMA wal_autocheckpoint = 0")
+                self.is_unfinished = is_unfinished(self._connection)
+            with transaction(self._connection, self._path):
+                self.epoch = StateChanges(self._connection).raise_epoch()
+            self._footprint = footprint_of(self._path)
+            if not is_open_here(self._footprint):
+                raise Damaged("it was taken away while it was being opened", str(self._path))
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def _open_or_replace(self) -> sqlite3.Connection:
+        try:
+            self.damage = find_outer_damage(self._path)
+        except OSError as error:
+            raise DiskError(error.strerror or str(error), str(self._path)) from error
+        if self.damage is None:
+            try:
+                return _open_sound(self._path, new_is_unfinished=self._new_is_unfinished)
+            except Damaged as error:
+                self.damage = error.message
+        self.moved_aside = move_aside(self._path)
+        with naming_disk_errors(self._path):
+            return open_for_writing(self._path, STATE, new_is_unfinished=self._new_is_unfinished)
+
+    def _shorten_log(self) -> None:
+        """Take a long write-ahead log into the database: nothing else ever writes the database's own file."""
+        log = self._footprint.contents[1]
+        if log is None or log[0] < _CHECKPOINT_BYTES:
+            return
+        self.check_untouched()
+        with naming_disk_errors(self._path):
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        self._note_own_writes(database_too=True)
+
+    def _note_own_writes(self, *, database_too: bool) -> None:
+        database, log = footprint_of(self._path).contents
+        contents = (database if database_too else self._footprint.contents[0], log)
+        self._footprint = replace(self._footprint, contents=contents)
 
     def _select(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
         with naming_disk_errors(self._path):
@@ -88,6 +175,11 @@ class StateChanges:
             "INSERT OR REPLACE INTO runs (id, name, state, priority, place, record) VALUES (?, ?, ?, ?, ?, ?)",
             (record.id, record.name, str(record.state), record.priority, record.place, record.to_json()),
         )
+
+    def remove(self, run_id: int) -> None:
+        """Forget a run and its journal; the answers to what was ordered of it stay."""
+        self._connection.execute("DELETE FROM runs WHERE id = ?", (run_id,))
+        self._connection.execute("DELETE FROM journals WHERE run = ?", (run_id,))
 
     def answer(self, number: int, problem: dict[str, Any] | None) -> None:
         """Store what became of a command, and that the log is applied up to it. A command is answered once."""
@@ -118,15 +210,17 @@ class StateChanges:
 
 
 class StateReader(StateQueries):
-    """Reads the state while the supervisor writes it; empty while there is none. Follows a file that was replaced.
+    """Reads the state while the supervisor writes it. Follows a file that was replaced.
 
-    Holds no transaction between two calls.
+    Holds no transaction between two calls. Every question raises StateAway while the state is lost or not yet folded to
+    the end. Where there is none it reads as empty, unless `is_expected` says that there must be one.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, is_expected: Callable[[], bool] = lambda: False) -> None:
         self._path = path
+        self._is_expected = is_expected
         self._connection: sqlite3.Connection | None = None
-        self._identity: tuple[int, int] | None = None
+        self._identity: Identity | None = None
 
     def close(self) -> None:
         if self._connection is not None:
@@ -134,49 +228,74 @@ class StateReader(StateQueries):
             self._connection = None
 
     def _select(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
-        with naming_disk_errors(self._path):
-            connection = self._current_connection()
-            return [] if connection is None else connection.execute(statement, values).fetchall()
+        try:
+            with naming_disk_errors(self._path):
+                connection = self._current_connection()
+                rows = [] if connection is None else connection.execute(statement, values).fetchall()
+        except DiskError as error:
+            if isinstance(error, Damaged) or self._is_being_replaced():
+                self.close()
+                raise StateAway from error
+            raise
+        is_missing = connection is None and self._is_expected()
+        if is_missing or self._is_being_replaced():
+            raise StateAway
+        return rows
+
+    @contextmanager
+    def _naming_damage(self) -> Iterator[None]:
+        try:
+            with super()._naming_damage():
+                yield
+        except Damaged as error:
+            raise StateAway from error
 
     def _current_connection(self) -> sqlite3.Connection | None:
-        identity = _identity_of(self._path)
+        identity = identity_of(self._path)
         if self._connection is None or identity != self._identity:
             self.close()
-            self._connection, self._identity = open_for_reading(self._path, STATE), identity
+            self._identity = identity  # first, so that what fails now counts for this file
+            self._connection = open_for_reading(self._path, STATE)
+            if self._connection is not None and is_unfinished(self._connection):
+                self.close()
+                raise StateAway
         return self._connection
 
+    def _is_being_replaced(self) -> bool:
+        """Whether the files have changed their names since the question began, so that it saw parts of two."""
+        return identity_of(self._path) != self._identity
 
-def move_aside(path: Path) -> Path:
-    """Rename a damaged database, with what belongs to it, and return its new name."""
-    kept = path.with_name(f"{path.name}.corrupt-{datetime.now(UTC).strftime('%Y%m%dT%H%M%S%f')}")
-    for part in _PARTS:
+
+def move_aside(path: Path, why: str = CORRUPT) -> Path | None:
+    """Rename a database with what belongs to it; the new name of the first file that was there, None if none was."""
+    kept = path.with_name(f"{path.name}.{why}-{datetime.now(UTC).strftime('%Y%m%dT%H%M%S%f')}")
+    found = []
+    for part in PARTS:
         with suppress(FileNotFoundError):
-            Path(f"{path}{part}").rename(f"{kept}{part}")
+            found.append(path_of(path, part).rename(path_of(kept, part)))
     sync_directory(path.parent)
-    return kept
+    return next(iter(found), None)
 
 
-def _open_sound(path: Path) -> sqlite3.Connection:
-    connection = open_for_writing(path, STATE)
-    try:
-        (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-        if verdict != "ok":
-            raise _damaged(verdict)
-    except BaseException:
-        connection.close()
-        raise
+def _open_sound(path: Path, *, new_is_unfinished: bool) -> sqlite3.Connection:
+    """The writing connection to a state without a fault. Raises Damaged, DiskError."""
+    with naming_disk_errors(path):
+        connection = open_for_writing(path, STATE, new_is_unfinished=new_is_unfinished)
+        try:
+            if why := _find_inner_damage(connection):
+                raise Damaged(why, str(path))
+        except BaseException:
+            connection.close()
+            raise
     return connection
 
 
-def _damaged(verdict: str) -> sqlite3.DatabaseError:
-    error = sqlite3.DatabaseError(verdict)
-    error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
-    return error
-
-
-def _identity_of(path: Path) -> tuple[int, int] | None:
-    try:
-        status = os.stat(path)
-    except FileNotFoundError:
-        return None
-    return status.st_dev, status.st_ino
+def _find_inner_damage(connection: sqlite3.Connection) -> str | None:
+    (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if verdict != "ok":
+        return str(verdict)
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+    if not tables >= _TABLES:
+        return "it holds no state"
+    (unreadable,) = connection.execute("SELECT count(*) FROM runs WHERE NOT json_valid(record)").fetchone()
+    return f"{unreadable} runs in it cannot be read" if unreadable else None

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
 from trainerd.contracts.commands import Answer
-from trainerd.contracts.errors import NoSuchRun
+from trainerd.contracts.errors import Damaged, NoSuchRun
 from trainerd.contracts.run_record import RunRecord
 from trainerd.contracts.states import ACTIVE, State
 
@@ -34,6 +36,8 @@ class DaemonRow:
 
 class StateQueries(ABC):
     """Runs, answers and positions, as of the last commit."""
+
+    _path: Path
 
     @abstractmethod
     def _select(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
@@ -83,7 +87,8 @@ class StateQueries(ABC):
     def answer(self, number: int) -> Answer | None:
         """What became of a command; None while it waits."""
         for (problem,) in self._select("SELECT problem FROM answers WHERE number = ?", number):
-            return Answer(number, None if problem is None else json.loads(problem))
+            with self._naming_damage():
+                return Answer(number, None if problem is None else json.loads(problem))
         return None
 
     def applied_position(self) -> int:
@@ -94,6 +99,11 @@ class StateQueries(ABC):
         for epoch, position, pid, reachable in self._select(f"SELECT {columns} FROM daemon"):
             return DaemonRow(epoch, position, pid, bool(reachable))
         return DaemonRow(0, 0, None, worker_reachable=False)
+
+    def count_by_state(self) -> dict[State, int]:
+        """How many runs there are in each state that some run is in."""
+        rows = self._select("SELECT state, count(*) FROM runs GROUP BY state ORDER BY state")
+        return {State(state): count for state, count in rows}
 
     def folded_bytes(self, run_id: int) -> int:
         """How much of a run's journal is folded into its record."""
@@ -106,4 +116,14 @@ class StateQueries(ABC):
         return matches[0] if matches else None
 
     def _records(self, statement: str, *values: object) -> list[RunRecord]:
-        return [RunRecord.from_json(record) for (record,) in self._select(statement, *values)]
+        rows = self._select(statement, *values)
+        with self._naming_damage():
+            return [RunRecord.from_json(record) for (record,) in rows]
+
+    @contextmanager
+    def _naming_damage(self) -> Iterator[None]:
+        """What SQLite takes for text may still be no record of ours."""
+        try:
+            yield
+        except (KeyError, TypeError, ValueError) as error:
+            raise Damaged(f"it holds what cannot be read: {error!r}", str(self._path)) from error

@@ -23,7 +23,7 @@ class Differences:
     start: tuple[RunRecord, ...] = ()  # starting, and the host has not been told
     vanished: tuple[RunRecord, ...] = ()  # should live and does not; its journal, folded to the end, knows of no end
     adopt: tuple[Attempt, ...] = ()  # lives, and the record is behind
-    kill: tuple[Attempt, ...] = ()  # lives and should not
+    kill: tuple[Attempt, ...] = ()  # lives and should not, or was told to start and should not any more
 
 
 def compare(
@@ -38,11 +38,16 @@ def compare(
     ]
     surplus = [attempt for attempt in living if not _should_live(records.get(attempt[0]), attempt[1])]
     adopt = tuple(attempt for attempt in surplus if _is_behind(records.get(attempt[0]), attempt[1]))
+    doomed = [
+        (record.id, record.attempt)
+        for record in records.values()
+        if record.state in LIVE and record.kill_ordered and _is_known(record, living, announced)
+    ]
     return Differences(
         start=_only(missing, starting=True),
         vanished=_only(missing, starting=False),
         adopt=adopt,
-        kill=tuple(attempt for attempt in surplus if attempt not in adopt),
+        kill=(*(attempt for attempt in surplus if attempt not in adopt), *doomed),
     )
 
 

@@ -9,18 +9,22 @@ import logging
 from dataclasses import replace
 from typing import Any
 
-from trainerd.contracts.commands import Command
+from trainerd.contracts.commands import Command, CommandKind
+from trainerd.contracts.durable_files import replace_durably
 from trainerd.contracts.errors import DiskError, describe
+from trainerd.contracts.journal import Event
 from trainerd.contracts.places import Home
 from trainerd.contracts.run_directory import RunDirectory
 from trainerd.contracts.run_record import RunRecord
 from trainerd.contracts.states import ENDED
 from trainerd.store.command_log import CommandLogReader
 from trainerd.supervisor.apply import Birth, Effects, Situation, apply_command
+from trainerd.supervisor.attempt_end import end_without_directory
 from trainerd.supervisor.endings import record_end
-from trainerd.supervisor.fold import end_without_directory
 from trainerd.supervisor.journal_folding import JournalFolding
+from trainerd.supervisor.journals import append_once
 from trainerd.supervisor.orders import give_order
+from trainerd.supervisor.removal import Deletion, read_removals, set_aside
 from trainerd.supervisor.run_birth import bear_run, find_newest_proven, unmake_run, was_born
 from trainerd.supervisor.run_book import RunBook
 
@@ -43,7 +47,10 @@ class CommandDesk:
             lambda run_id: was_born(self._directory(run_id)),
             gpu_count,
             newest_proven=find_newest_proven(home.runs, commands.newest_number()),
+            waiting=book.waiting,
+            removed_by=read_removals(home.runs).get,
         )
+        self._deletion = Deletion(home.runs)
 
     def apply_new_commands(self) -> None:
         """Apply every command that is not answered yet; commits on the way where there are many. Raises DiskError."""
@@ -53,16 +60,32 @@ class CommandDesk:
             if len(commands) == _BATCH:
                 self._book.commit()
 
+    def delete_removed(self) -> None:
+        """Delete what removed runs have left, now that the state has forgotten them."""
+        self._deletion.go_on()
+
     def _apply(self, command: Command) -> None:
-        if "run" in command.body:
-            self._journals.fold_run(command.body["run"], until=command.time)
+        for run_id in self._concerned(command):
+            self._journals.fold_run(run_id, until=command)
         effects = self._without_lost_directories(apply_command(command, self._situation), command)
         problem = effects.problem or self._carry_out(effects, command)
         if problem:
             _log.info("command %d (%s): refused: %s", command.number, command.kind, problem["detail"])
         else:
-            self._note(effects)
+            self._note(effects, command)
         self._book.answer(command.number, problem)
+
+    def _concerned(self, command: Command) -> list[int]:
+        """The runs on whose states the decision rests: what had happened to them by then has to be known."""
+        named = {command.body.get("run"), command.body.get("before")} - {None}
+        if command.kind is CommandKind.SUBMIT:
+            named |= {run["after"] for run in command.body["runs"]}
+        if command.kind in (CommandKind.MOVE, CommandKind.REMOVE):
+            named |= {record.id for record in self._book.waiting()}
+        if command.kind is CommandKind.RETRY:
+            record = self._book.look_up(command.body["run"])
+            named |= {record.after} if record and record.after is not None else set()
+        return sorted(run_id for run_id in named if run_id is not None)
 
     def _without_lost_directories(self, effects: Effects, command: Command) -> Effects:
         """The effects where a run that should be asked for something has no directory any more: it just ends."""
@@ -80,8 +103,12 @@ class CommandDesk:
         """Do to the run directories what the command wants, or nothing, and say why."""
         try:
             self._bear(effects.born, command)
+            for run_id, text in effects.specs:
+                replace_durably(self._directory(run_id).spec, text)
             for run_id, order in effects.orders:
                 give_order(self._directory(run_id), order, command.number)
+            for run_id in effects.removed:
+                set_aside(self._home.runs, run_id, command.number)
         except (OSError, ValueError) as error:
             path = getattr(error, "filename", None) or self._home.runs
             return describe(DiskError(getattr(error, "strerror", None) or str(error), str(path)))
@@ -98,20 +125,35 @@ class CommandDesk:
                 unmake_run(self._directory(birth.record.id))
             raise
 
-    def _note(self, effects: Effects) -> None:
+    def _note(self, effects: Effects, command: Command) -> None:
         for birth in effects.born:
             self._book.put(birth.record)
             self._journals.look_at(birth.record.id)
         for record in effects.changed:
             self._book.put(record)
             if record.state in ENDED:
-                self._record_end(record)
+                self._record_end(record, command)
+            elif command.kind is CommandKind.MOVE:
+                self._record_move(record, command)
+        for run_id in effects.removed:
+            self._book.remove(run_id)
+            self._deletion.ask_for()
 
-    def _record_end(self, record: RunRecord) -> None:
+    def _record_end(self, record: RunRecord, command: Command) -> None:
         if not self._directory(record.id).path.exists():
             return
         try:
-            record_end(self._directory(record.id), record, self._book.offset(record.id))
+            offset = self._book.offset(record.id)
+            record_end(self._directory(record.id), record, offset, command.time, command=command.number)
+        except OSError as error:
+            _log.warning("run %d: cannot write to its directory: %s", record.id, error)
+
+    def _record_move(self, record: RunRecord, command: Command) -> None:
+        """In its journal, because what the move rested on may be forgotten by the time the state is folded anew."""
+        where = {"priority": record.priority, "place": record.place}
+        try:
+            offset = self._book.offset(record.id)
+            append_once(self._directory(record.id), record.attempt, offset, Event.MOVED, command.number, **where)
         except OSError as error:
             _log.warning("run %d: cannot write to its directory: %s", record.id, error)
 

@@ -7,17 +7,13 @@ is how a state that was lost is folded anew from the command log and the journal
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from datetime import datetime
+from collections.abc import Callable
 from typing import Any
 
 from trainerd.contracts.journal import Event
-from trainerd.contracts.outcome import CRASHED
 from trainerd.contracts.run_record import RunRecord
-from trainerd.contracts.states import ENDED, LIVE, Reason, State
-from trainerd.supervisor.retry import RetryPolicy, delay_seconds
-
-JournalLine = Mapping[str, Any]
+from trainerd.contracts.states import LIVE, Exactness, State
+from trainerd.supervisor.attempt_end import JournalLine, at_least, fold_end
 
 
 def fold_event(record: RunRecord, line: JournalLine) -> RunRecord:
@@ -46,19 +42,21 @@ def begin_attempt(record: RunRecord, attempt: int) -> RunRecord:
         signal=None,
         retry_at=None,
         killed_by_daemon=False,
+        kill_ordered=False,
     )
 
 
-def end_without_directory(record: RunRecord, time: str) -> RunRecord:
-    """The record of a run whose directory somebody has removed: nothing can be asked of it, or written about it."""
+def _moved(record: RunRecord, line: JournalLine) -> RunRecord:
+    """Where the run was put; the runs that this rested on may be gone by the time it is folded again."""
+    return record.updated(priority=line["priority"], place=line["place"])
+
+
+def _starting(record: RunRecord, line: JournalLine) -> RunRecord:
+    """What the supervisor has decided itself, unless its state was lost."""
+    if record.state is not State.STARTING:
+        return record
     return record.updated(
-        state=State.FAILED,
-        reason=Reason.ERROR,
-        error="its run directory is gone",
-        pid=None,
-        gpus=(),
-        retry_at=None,
-        ended_at=time,
+        gpus=tuple(line["gpus"]), settled_order=line["settled_order"], pending_checkpoint=line["checkpoint_order"]
     )
 
 
@@ -69,6 +67,7 @@ def _started(record: RunRecord, line: JournalLine) -> RunRecord:
     return record.updated(
         state=state,
         pid=line["pid"],
+        gpus=record.gpus or tuple(line.get("gpus") or ()),  # unknown where the state was lost
         started_at=record.started_at or line["time"],
         steps_per_epoch=line["steps_per_epoch"],
         monitor=_monitor_from_the_start(record, line),
@@ -84,6 +83,18 @@ def _monitor_from_the_start(record: RunRecord, line: JournalLine) -> dict[str, A
 
 def _reached(record: RunRecord, line: JournalLine) -> RunRecord:
     return record.updated(step=line["step"], epoch=line.get("epoch", record.epoch))
+
+
+def _resumed(record: RunRecord, line: JournalLine) -> RunRecord:
+    return _judged(_reached(record, line), line)
+
+
+def _judged(record: RunRecord, line: JournalLine) -> RunRecord:
+    """How truly a run goes on is the worst of all its resumes."""
+    if line.get("exactness") is None:
+        return record
+    found = [Exactness(line["exactness"]), *([record.exactness] if record.exactness else [])]
+    return record.updated(exactness=max(found, key=list(Exactness).index))
 
 
 def _epoch(record: RunRecord, line: JournalLine) -> RunRecord:
@@ -102,90 +113,34 @@ def _monitor_after(monitor: dict[str, Any] | None, line: JournalLine) -> dict[st
 
 
 def _checkpoint(record: RunRecord, line: JournalLine) -> RunRecord:
+    record = _without_obeyed_order(record, line.get("order"))
     if record.checkpoint_step is not None and line["step"] <= record.checkpoint_step:
         return record
     return record.updated(checkpoint_step=line["step"], failures=0)
 
 
+def _without_obeyed_order(record: RunRecord, order: int | None) -> RunRecord:
+    if order is None or record.pending_checkpoint is None or order < record.pending_checkpoint:
+        return record
+    return record.updated(pending_checkpoint=None)
+
+
 def _finishing(record: RunRecord, line: JournalLine) -> RunRecord:
-    return _at_least(record, line).updated(
+    return at_least(record, line).updated(
         error=line["error"], monitor=line["monitor"] or record.monitor, model=line["model"]
     )
 
 
-def _at_least(record: RunRecord, line: JournalLine) -> RunRecord:
-    """A trainer that ended before it had opened its run says 0; what the attempts before have reached stands."""
-    return record.updated(step=max(record.step, line["step"] or 0), epoch=max(record.epoch, line["epoch"] or 0))
-
-
-def _ended(record: RunRecord, line: JournalLine) -> RunRecord:
-    never_started = record.attempt == 0 and record.state not in ENDED
-    if record.state not in LIVE and not never_started:
-        return _forgiven(record, line)
-    ended = _at_least(record, line).updated(
-        pid=None,
-        gpus=(),
-        exit_code=line["exit_code"],
-        signal=line["signal"],
-        error=line["error"],
-    )
-    return _after_a_crash(ended, line) if line["state"] == CRASHED else _after_an_end(ended, line)
-
-
-def _forgiven(record: RunRecord, line: JournalLine) -> RunRecord:
-    """A second end of an attempt that crashed says that the daemon had killed it, which the first could not know."""
-    if line["state"] != State.INTERRUPTED or record.state not in (State.RETRYING, State.FAILED):
-        return record
-    return record.updated(
-        state=State.INTERRUPTED, failures=max(0, record.failures - 1), reason=None, ended_at=None, retry_at=None
-    )
-
-
-# What a person has ordered stands, also where the trainer was interrupted or crashed before it could obey.
-_ORDERED: dict[State, State] = {State.STOPPING: State.STOPPED, State.PAUSING: State.PAUSED}
-
-
-def _after_an_end(record: RunRecord, line: JournalLine) -> RunRecord:
-    state = State(line["state"])
-    if state is State.INTERRUPTED and record.state in _ORDERED:
-        return _obeyed(record, line)
-    if state not in ENDED:
-        return record.updated(state=state)
-    return record.updated(state=state, reason=Reason(line["reason"]), ended_at=line["time"])
-
-
-def _after_a_crash(record: RunRecord, line: JournalLine) -> RunRecord:
-    if record.state in _ORDERED:
-        return _obeyed(record, line)
-    if record.killed_by_daemon:
-        return record.updated(state=State.INTERRUPTED, killed_by_daemon=False)
-    failures = record.failures + 1
-    delay = delay_seconds(RetryPolicy(**record.spec["retry"]), failures)
-    if delay is None:
-        return record.updated(
-            state=State.FAILED, reason=Reason.CRASH_LOOP, failures=failures, ended_at=line["time"], retry_at=None
-        )
-    return record.updated(state=State.RETRYING, failures=failures, retry_at=seconds_since_epoch(line["time"]) + delay)
-
-
-def seconds_since_epoch(time: str) -> float:
-    """A journal's time (ISO 8601 with zone) as time.time() counts."""
-    return datetime.fromisoformat(time).timestamp()
-
-
-def _obeyed(record: RunRecord, line: JournalLine) -> RunRecord:
-    state = _ORDERED[record.state]
-    if state is State.STOPPED:
-        return record.updated(state=state, reason=Reason.USER_STOP, ended_at=line["time"])
-    return record.updated(state=state)
-
-
 _FOLDS: dict[str, Callable[[RunRecord, JournalLine], RunRecord]] = {
+    Event.MOVED: _moved,
+    Event.STARTING: _starting,
     Event.STARTED: _started,
-    Event.RESUMED: _reached,
+    Event.RESUMED: _resumed,
+    Event.REPLAY_DIFFERED: _judged,
+    Event.REPLAYED: _judged,
     Event.FIRST_STEP: _reached,
     Event.EPOCH: _epoch,
     Event.CHECKPOINT: _checkpoint,
     Event.FINISHING: _finishing,
-    Event.ENDED: _ended,
+    Event.ENDED: fold_end,
 }

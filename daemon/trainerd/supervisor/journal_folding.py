@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import logging
 
+from trainerd.contracts.commands import Command
 from trainerd.contracts.journal import Event, Line
-from trainerd.contracts.outcome import CRASHED
 from trainerd.contracts.places import Home
 from trainerd.contracts.run_directory import RunDirectory
 from trainerd.contracts.run_record import RunRecord
 from trainerd.contracts.states import ENDED, WAITING, State
+from trainerd.supervisor.attempt_end import seconds_since_epoch
 from trainerd.supervisor.endings import record_end
-from trainerd.supervisor.fold import fold_event, seconds_since_epoch
-from trainerd.supervisor.journals import append_if_last, read_unfolded
+from trainerd.supervisor.fold import fold_event
+from trainerd.supervisor.journals import append_if_last, lines_before, read_unfolded
 from trainerd.supervisor.run_book import RunBook
 
 _log = logging.getLogger(__name__)
+_SETTLED = ENDED | {State.HELD, State.PAUSED, State.INTERRUPTED}  # what an attempt that has ended may come to
 
 
 class JournalFolding:
@@ -41,8 +43,8 @@ class JournalFolding:
             self.fold_run(run_id)
         self._unread.clear()
 
-    def fold_run(self, run_id: int, until: str | None = None) -> None:
-        """Fold one journal to its end, or only its lines that are not younger than the time `until` (ISO 8601)."""
+    def fold_run(self, run_id: int, until: Command | None = None) -> None:
+        """Fold one journal to its end, or only what had happened when the command `until` was given."""
         record = self._book.look_up(run_id)
         if record is None:
             return
@@ -53,9 +55,7 @@ class JournalFolding:
             _log.error("run %d: its journal cannot be read: %s", run_id, error)
             return
         folded = unfolded.start
-        for line in unfolded.lines:
-            if until is not None and line.event.get("time", until) > until:
-                break
+        for line in unfolded.lines if until is None else lines_before(until, unfolded.lines):
             record = self._fold_line(record, line)
             folded = line.end
         self._book.put(record)
@@ -82,15 +82,14 @@ class JournalFolding:
                 delay = max(0.0, (record.retry_at or 0.0) - seconds_since_epoch(line.event["time"]))
                 fields = {"delay_seconds": round(delay, 3), "failures": record.failures}
                 append_if_last(directory, record.attempt, line.end, Event.RETRYING, **fields)
-            elif record.state in ENDED and record.state != line.event["state"]:
-                record_end(directory, record, line.end)
-            elif record.state is State.INTERRUPTED and line.event["state"] == CRASHED:
-                said = {name: line.event[name] for name in ("exit_code", "signal", "error", "step", "epoch")}
-                append_if_last(
-                    directory, record.attempt, line.end, Event.ENDED, state=record.state, reason=None, **said
-                )
+            elif record.state in _SETTLED and _says_otherwise(line, record):
+                record_end(directory, record, line.end, line.event["time"])
         except OSError as error:
             _log.warning("run %d: cannot write to its directory: %s", record.id, error)
 
     def _directory(self, run_id: int) -> RunDirectory:
         return RunDirectory(self._home.run(run_id))
+
+
+def _says_otherwise(line: Line, record: RunRecord) -> bool:
+    return (line.event["state"], line.event["reason"]) != (record.state, record.reason)

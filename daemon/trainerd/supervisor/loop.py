@@ -4,8 +4,8 @@
 supervisor without harm; what it does afterwards follows from the state.
 
 Replay: from an empty state the same tick applies every command and folds every journal from its start, each command
-after the journal lines that are older than it. So answers come out as they were given, but for one case: a line that
-was written later than its own time says, across the moment at which a command for the same run was applied.
+after what had happened in its run by then (journals.lines_before). So answers come out as they were given, but for one
+case: a trainer's line that was folded in the very tick in which an older command for its run was appended.
 """
 
 from __future__ import annotations
@@ -21,11 +21,12 @@ from trainerd.contracts.run_record import RunRecord
 from trainerd.contracts.states import ENDED, LIVE, Reason, State
 from trainerd.contracts.unix_sockets import send_wake_up
 from trainerd.supervisor.agreement import Attempt, Differences, compare
+from trainerd.supervisor.attempt_end import end_never_begun, end_without_directory
 from trainerd.supervisor.command_desk import CommandDesk
-from trainerd.supervisor.endings import record_end, record_vanished, write_outcome
-from trainerd.supervisor.fold import begin_attempt, end_without_directory
+from trainerd.supervisor.endings import record_end, record_start, record_vanished, write_outcome
+from trainerd.supervisor.fold import begin_attempt
 from trainerd.supervisor.journal_folding import JournalFolding
-from trainerd.supervisor.orders import newest_order
+from trainerd.supervisor.orders import newest_order, repeat_checkpoint_order
 from trainerd.supervisor.run_book import RunBook
 from trainerd.supervisor.scheduling import Resources, Start, choose_starts, dependency_failed, is_ready
 from trainerd.supervisor.trainer_lock import is_trainer_alive
@@ -64,6 +65,7 @@ class Supervisor:
         self.schedule()
         changed = self.book.commit()
         self.tell_worker()
+        self.delete_removed()
         if changed:
             self.announce()
 
@@ -118,6 +120,10 @@ class Supervisor:
         for record in () if self.is_closing else differences.start:
             self.link.start(record, self.home.run(record.id))
 
+    def delete_removed(self) -> None:
+        """What the state has forgotten has no more business on the disk."""
+        self._desk.delete_removed()
+
     def announce(self) -> None:
         """Tell the control plane that the state has changed."""
         send_wake_up(self.home.changed_socket)
@@ -130,8 +136,7 @@ class Supervisor:
     def _record_refusal(self, attempt: Attempt, why: str) -> None:
         record = self.book.look_up(attempt[0])
         if record is not None and record.state in LIVE and record.attempt == attempt[1]:
-            failed = record.updated(state=State.FAILED, reason=Reason.ERROR, error=why, gpus=(), ended_at=now())
-            self._end_without_trainer(failed)
+            self._end_without_trainer(end_never_begun(record, why, now()))
 
     def _record_vanished(self, record: RunRecord) -> None:
         directory = self._directory(record.id)
@@ -154,19 +159,32 @@ class Supervisor:
         self._end_without_trainer(cancelled)
 
     def _start(self, start: Start) -> None:
-        record = begin_attempt(start.record, start.record.attempt + 1)
+        """Decide that a run starts; the journal knows before the state does, so that no lost state forgets it."""
+        directory = self._directory(start.record.id)
         try:
-            settled = newest_order(self._directory(record.id))
+            settled = newest_order(directory)
+            record = begin_attempt(start.record, start.record.attempt + 1).updated(
+                settled_order=settled,
+                gpus=start.gpus,
+                pending_checkpoint=repeat_checkpoint_order(directory, start.record.pending_checkpoint),
+            )
         except (OSError, ValueError) as error:
             failed = start.record.updated(state=State.FAILED, reason=Reason.ERROR, error=str(error), ended_at=now())
             self._end_without_trainer(failed)
+            return
+        try:
+            record_start(directory, record, applied=self.book.applied_position)
+        except OSError as error:
+            _log.warning("run %d: cannot start yet: %s", record.id, error)
         else:
-            self.book.put(record.updated(settled_order=settled, gpus=start.gpus))
+            self.book.put(record)
 
     def _end_without_trainer(self, record: RunRecord) -> None:
         self.book.put(record)
         try:
-            record_end(self._directory(record.id), record, self.book.offset(record.id))
+            offset, applied = self.book.offset(record.id), self.book.applied_position
+            record_end(self._directory(record.id), record, offset, now(), applied=applied)
+            self._journals.fold_run(record.id)  # past this line: it tells of nothing new
         except OSError as error:
             _log.warning("run %d: cannot write to its directory: %s", record.id, error)
 

@@ -15,7 +15,25 @@ _NUMBERS_PER_COMMAND = 1 << 20
 
 def give_order(directory: RunDirectory, order: Order, command_number: int) -> None:
     """Ask the run's trainer for what a command wants. Raises OSError or ValueError where there is no orders page."""
-    OrdersPage(directory.orders_page, writable=True).give(order, command_number * _NUMBERS_PER_COMMAND)
+    OrdersPage(directory.orders_page, writable=True).give(order, number_of_order(command_number))
+
+
+def number_of_order(command_number: int) -> int:
+    """The number on the page of what a command asks for."""
+    return command_number * _NUMBERS_PER_COMMAND
+
+
+def repeat_checkpoint_order(directory: RunDirectory, pending: int | None) -> int | None:
+    """Ask the trainer that starts next for the checkpoint that the one before did not make; the order's new number.
+
+    None where none is `pending`. Raises OSError or ValueError as `give_order` does.
+    """
+    if pending is None:
+        return None
+    page = OrdersPage(directory.orders_page, writable=True)
+    number = page.newest() + 1
+    page.give(Order.CHECKPOINT, number)
+    return number
 
 
 def interrupt(directory: RunDirectory) -> None:

@@ -10,18 +10,11 @@ from trainerd.contracts.locks import PlaceLock
 from trainerd.contracts.places import Home
 from trainerd.contracts.settings import Settings
 from trainerd.contracts.states import WAITING, State
-from trainerd.store.agreement import check_log_reaches_state
 from trainerd.store.command_log import CommandLogReader
-from trainerd.store.state import StateWriter
-from trainerd.supervisor.command_desk import CommandDesk
-from trainerd.supervisor.gpus import find_gpus
-from trainerd.supervisor.journal_folding import JournalFolding
+from trainerd.supervisor.lasting import LastingSupervisor
 from trainerd.supervisor.loop import Supervisor
-from trainerd.supervisor.run_book import RunBook
-from trainerd.supervisor.scheduling import Resources
 from trainerd.supervisor.shutdown import shut_down
 from trainerd.supervisor.wake_ups import WakeUps
-from trainerd.supervisor.worker_link import WorkerLink
 
 _log = logging.getLogger("trainerd.supervisor")
 _BUSY_SECONDS = 0.2  # between two looks while a run is going on or waits for the worker host
@@ -36,32 +29,27 @@ def run_supervisor(home: Home, settings: Settings) -> int:
     """
     lock = PlaceLock(home.lock("supervisor"), "supervisor")
     wake_ups = WakeUps(home.wake_socket)
-    state = StateWriter(home.state)
-    if state.moved_aside:
-        _log.error("the state was damaged and is kept as %s; folding it anew from the logs", state.moved_aside)
-    commands = CommandLogReader(home.command_log)
-    check_log_reaches_state(home.command_log, commands.newest_number(), home.state, state.applied_position())
-    supervisor = make_supervisor(home, settings, commands, state)
+    lasting = LastingSupervisor(home, settings, CommandLogReader(home.command_log))
     tell_service_manager("READY=1")
     while not wake_ups.is_asked_to_stop:
-        _tick(supervisor)
-        _sleep(supervisor, wake_ups)
+        _tick(lasting)
+        _sleep(lasting.supervisor, wake_ups)
     _log.info("asked to stop: runs are interrupted, and go on when the daemon is started again")
     tell_service_manager("STOPPING=1")
-    shut_down(supervisor, lambda: _sleep_and_tick(supervisor, wake_ups), settings.grace_seconds)
-    state.close()
+    _shut_down(lasting.supervisor, wake_ups, settings)
+    lasting.close()
     lock.release()
     return ExitCode.DONE
 
 
-def make_supervisor(home: Home, settings: Settings, commands: CommandLogReader, state: StateWriter) -> Supervisor:
-    """The supervisor of `home` with all its parts."""
-    resources = Resources(settings.slots, find_gpus(settings))
-    book = RunBook(state)
-    journals = JournalFolding(home, book)
-    desk = CommandDesk(home, commands, book, journals, len(resources.gpus))
-    link = WorkerLink(home.worker_socket, state.epoch)
-    return Supervisor(home, book, desk, journals, link, resources)
+def _shut_down(supervisor: Supervisor, wake_ups: WakeUps, settings: Settings) -> None:
+    """End with the state as it is: one that is lost by now is folded anew at the next start."""
+
+    def next_tick() -> None:
+        _sleep(supervisor, wake_ups)
+        _tick(supervisor)
+
+    shut_down(supervisor, next_tick, settings.grace_seconds)
 
 
 def tell_service_manager(message: str) -> None:
@@ -72,18 +60,13 @@ def tell_service_manager(message: str) -> None:
         sdnotify.SystemdNotifier().notify(message)
 
 
-def _tick(supervisor: Supervisor) -> None:
+def _tick(supervisor: LastingSupervisor | Supervisor) -> None:
     try:
         supervisor.tick()
     except DiskError as error:
         _log.error("nothing could be stored, trying again: %s", error)
         supervisor.start_over()
     tell_service_manager("WATCHDOG=1")
-
-
-def _sleep_and_tick(supervisor: Supervisor, wake_ups: WakeUps) -> None:
-    _sleep(supervisor, wake_ups)
-    _tick(supervisor)
 
 
 def _sleep(supervisor: Supervisor, wake_ups: WakeUps) -> None:

@@ -5,17 +5,17 @@ Doing it again changes nothing, so a supervisor that was killed in between simpl
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 
 from trainerd.contracts.commands import Command
 from trainerd.contracts.durable_files import replace_durably, sync_directory
-from trainerd.contracts.journal import Event
+from trainerd.contracts.journal import Event, decode_journal
 from trainerd.contracts.pages import create_pages
 from trainerd.contracts.run_directory import RunDirectory, run_ids
 from trainerd.supervisor.apply import Birth
 from trainerd.supervisor.journals import append_if_last
+from trainerd.supervisor.removal import read_removals
 
 
 def was_born(directory: RunDirectory) -> bool:
@@ -24,25 +24,30 @@ def was_born(directory: RunDirectory) -> bool:
 
 
 def find_newest_proven(runs: Path, newest_command: int) -> int:
-    """The newest command, up to `newest_command`, that a run directory shows to have been applied; 0 if none does.
+    """The newest command, up to `newest_command`, that is proven to have been applied; 0 if none is.
 
-    Commands are applied in order, and run ids grow with them: nearly always the first look finds it.
+    A run directory proves the submit that made it, and a removal itself. Commands are applied in order, and run ids
+    grow with them: nearly always the first look finds it.
     """
+    removals = (number for number in read_removals(runs).values() if number <= newest_command)
+    removal = max(removals, default=0)
     for run_id in sorted(run_ids(runs), reverse=True):
         directory = RunDirectory(runs / str(run_id))
         number = _admitting_command(directory) if was_born(directory) else None
         if number is not None and number <= newest_command:
-            return number
-    return 0
+            return max(number, removal)
+    return removal
 
 
 def _admitting_command(directory: RunDirectory) -> int | None:
     """The number of the command that made the run's directory; None where its journal does not say."""
     try:
         with open(directory.events, "rb") as journal:
-            return int(json.loads(journal.readline())["command"])
-    except (OSError, ValueError, KeyError, TypeError):
+            first = next(decode_journal(journal.readline(), 0, directory.events), None)
+    except OSError:
         return None
+    number = first.event.get("command") if first else None
+    return number if isinstance(number, int) else None
 
 
 def bear_run(directory: RunDirectory, birth: Birth, command: Command) -> None:

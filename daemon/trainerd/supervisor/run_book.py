@@ -9,7 +9,7 @@ import logging
 from typing import Any
 
 from trainerd.contracts.run_record import RunRecord
-from trainerd.contracts.states import ENDED, State
+from trainerd.contracts.states import ENDED, WAITING, State
 from trainerd.store.state import StateWriter
 
 _log = logging.getLogger(__name__)
@@ -29,6 +29,7 @@ class RunBook:
     def discard(self) -> None:
         """Forget what is staged."""
         self._records: dict[int, RunRecord] = {}
+        self._removed: set[int] = set()
         self._answers: dict[int, dict[str, Any] | None] = {}
         self._staged_offsets: dict[int, int] = {}
         self._daemon: dict[str, Any] | None = None
@@ -40,16 +41,32 @@ class RunBook:
 
     def look_up(self, run_id: int) -> RunRecord | None:
         """The run as this tick sees it, also one that has ended."""
+        if run_id in self._removed:
+            return None
         return self._records.get(run_id) or self._committed.get(run_id) or self._state.run(run_id)
 
     def unended(self) -> dict[int, RunRecord]:
         """Every run that has not ended, as this tick sees it, by id."""
         records = {**self._committed, **self._records}
-        return {run_id: record for run_id, record in records.items() if record.state not in ENDED}
+        return {
+            run_id: record
+            for run_id, record in records.items()
+            if record.state not in ENDED and run_id not in self._removed
+        }
+
+    def waiting(self) -> list[RunRecord]:
+        """Every run that is held or queued, as this tick sees it."""
+        return [record for record in self.unended().values() if record.state in WAITING]
 
     def put(self, record: RunRecord) -> None:
         if record != self.look_up(record.id):
             self._records[record.id] = record
+
+    def remove(self, run_id: int) -> None:
+        """Forget a run that has ended, and never see it again."""
+        self._records.pop(run_id, None)
+        self._staged_offsets.pop(run_id, None)
+        self._removed.add(run_id)
 
     def answer(self, number: int, problem: dict[str, Any] | None) -> None:
         self._answers[number] = problem
@@ -69,11 +86,13 @@ class RunBook:
 
     def commit(self) -> bool:
         """Store everything that is staged in one transaction; True if there was anything. Raises DiskError."""
-        if not (self._records or self._answers or self._staged_offsets or self._daemon):
+        if not (self._records or self._removed or self._answers or self._staged_offsets or self._daemon):
             return False
         with self._state.transaction() as changes:
             for record in self._records.values():
                 changes.put(record)
+            for run_id in self._removed:
+                changes.remove(run_id)
             for run_id, folded_bytes in self._staged_offsets.items():
                 changes.set_offset(run_id, folded_bytes)
             for number, problem in self._answers.items():
@@ -87,6 +106,8 @@ class RunBook:
         """What was staged is now what the state holds."""
         for record in self._records.values():
             _log_change(self._committed.get(record.id), record)
+        for run_id in sorted(self._removed):
+            _log.info("run %d: removed", run_id)
         self._applied_position = self.applied_position
         self._committed = self.unended()
         self._offsets = {

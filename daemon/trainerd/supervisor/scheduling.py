@@ -53,18 +53,27 @@ def choose_starts(records: Iterable[RunRecord], resources: Resources, time: floa
 
 def dependency_failed(record: RunRecord, look_up: Callable[[int], RunRecord | None]) -> bool:
     """Whether a waiting run waits for one that will not complete any more."""
-    if record.after is None or record.state not in WAITING:
+    if not _waits_for_another(record) or record.state not in WAITING:
         return False
-    awaited = look_up(record.after)
+    awaited = _awaited(record, look_up)
     return awaited is None or (awaited.state in ENDED and awaited.state is not State.COMPLETED)
 
 
 def is_ready(record: RunRecord, look_up: Callable[[int], RunRecord | None]) -> bool:
     """Whether a run waits for no other, or the other has completed."""
-    if record.after is None:
+    if not _waits_for_another(record):
         return True
-    awaited = look_up(record.after)
+    awaited = _awaited(record, look_up)
     return awaited is not None and awaited.state is State.COMPLETED
+
+
+def _waits_for_another(record: RunRecord) -> bool:
+    """One that has started once has waited enough: the other may have been removed since."""
+    return record.after is not None and record.attempt == 0
+
+
+def _awaited(record: RunRecord, look_up: Callable[[int], RunRecord | None]) -> RunRecord | None:
+    return None if record.after is None else look_up(record.after)
 
 
 Readiness = Callable[[RunRecord], bool]

@@ -42,7 +42,16 @@ class WorkerLink:
     def start(self, record: RunRecord, run_dir: Path) -> None:
         """Have this attempt started, once per connection."""
         self.announced.add((record.id, record.attempt))
-        self._say(Start(record.id, record.attempt, str(run_dir), record.settled_order, list(record.gpus)))
+        self._say(
+            Start(
+                record.id,
+                record.attempt,
+                str(run_dir),
+                record.settled_order,
+                list(record.gpus),
+                record.accepted_data,
+            )
+        )
 
     def take_refusals(self) -> dict[Attempt, str]:
         """The attempts that the host will not start, and why: each is told once."""
@@ -97,7 +106,8 @@ class WorkerLink:
             self.living = {(trainer["run"], trainer["attempt"]): trainer["pid"] for trainer in message.trainers}
             self.announced -= set(self.living)
         elif isinstance(message, Refused):
-            _log.error("the worker host refused an order: %s", message.why)
+            is_wanted = (message.run, message.attempt) in self._killed
+            _log.log(logging.INFO if is_wanted else logging.ERROR, "the worker host refused an order: %s", message.why)
             if message.run is not None and message.attempt is not None:
                 self._refusals[message.run, message.attempt] = message.why
 

@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-from trainerd.contracts.processes import die_with_parent
+from trainerd.contracts.processes import become_subreaper, die_with_parent
 
 _HOST_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 _HIGHEST_FD = 1 << 20
@@ -67,6 +67,7 @@ def _live(become: Callable[[], int], keep_fds: Collection[int], host: int, mask:
     exit_code = 1
     try:
         die_with_parent(host, signal.SIGKILL)
+        become_subreaper()  # whatever it starts stays below it, and falls to the host when it dies
         os.setsid()
         _leave_signals_of_host(mask)
         _close_all_but(keep_fds)

@@ -13,7 +13,7 @@ from trainerd.data.source import Source
 from trainerd.training.components import build_model
 from trainerd.training.fake_batch import fake_tensors
 
-_KEPT_BESIDE_PERIODIC = 3  # the last, the best, and the one that is being written while both are kept
+_KEPT_BESIDE_PERIODIC = 4  # the last, the best, and two that are being written while both are kept
 _COPIES_PER_WEIGHT = 3  # the weight itself and two averages of its gradient (Adam's); fewer for most others
 
 

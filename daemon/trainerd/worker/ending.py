@@ -6,6 +6,7 @@ reports; whether a run is tried again is for the supervisor alone to decide.
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,12 +14,12 @@ from typing import Any
 
 from trainerd.contracts.journal import Event, Journal, now, read_journal
 from trainerd.contracts.outcome import CRASHED, Outcome, write_outcome
-from trainerd.contracts.pages import PulsePage
+from trainerd.contracts.pages import step_shown
 from trainerd.contracts.processes import name_of_signal
 from trainerd.contracts.run_directory import RunDirectory
-from trainerd.contracts.states import Reason
+from trainerd.contracts.states import Reason, State
 
-_NOT_OF_AN_ATTEMPT = {Event.ADMITTED, Event.RETRYING, Event.WARNING}
+_NOT_OF_AN_ATTEMPT = {Event.ADMITTED, Event.MOVED, Event.STARTING, Event.RETRYING, Event.WARNING}
 
 
 @dataclass(frozen=True)
@@ -48,25 +49,38 @@ def classify_end(exit_code: int | None, signal_number: int | None, finishing: Ma
     """What an exit means: the trainer's last word where it said one, else a crash.
 
     The last word counts even if the process then died in its teardown: everything it reports is committed by then.
+    SIGTERM interrupts, also where it comes before the trainer can obey it.
     """
     if finishing is not None:
         return Ending(finishing["state"], finishing["reason"], finishing.get("error"))
+    if signal_number == signal.SIGTERM:
+        return Ending(State.INTERRUPTED, None, _describe_exit(exit_code, signal_number))
     return Ending(CRASHED, Reason.ERROR, _describe_exit(exit_code, signal_number))
 
 
 def record_end(
-    directory: RunDirectory, attempt: int, exit_code: int | None, signal_number: int | None, error: str | None = None
+    directory: RunDirectory,
+    attempt: int,
+    exit_code: int | None,
+    signal_number: int | None,
+    error: str | None = None,
+    *,
+    is_interrupted: bool = False,
 ) -> Ending:
     """Write ENDED and outcome.json for an attempt whose trainer is gone; cuts a torn last line first.
 
-    `error` overrides the text for an end that the exit does not explain. outcome.json comes first, so whoever reads
-    ENDED finds it; a crash in between is made good by recording the same end again. Raises OSError.
+    `error` overrides the text for an end that the exit does not explain. `is_interrupted`: its host has killed it
+    because it ends itself, so without a last word nothing has failed, and the run goes on later. outcome.json comes
+    first, so whoever reads ENDED finds it; a crash in between is made good by recording the same end again.
+    Raises OSError.
     """
     journal = Journal(directory.events, attempt)
     try:
         last = read_last_attempt(directory.events)
         last = last if last.number == attempt else replace(last, number=attempt, finishing=None)
         outcome = _outcome(directory, last, exit_code, signal_number, error)
+        if is_interrupted and outcome.state == CRASHED:
+            outcome = replace(outcome, state=State.INTERRUPTED, reason=None)
         write_outcome(directory.outcome, outcome)
         journal.record(Event.ENDED, **outcome.ended_fields())
         journal.sync()
@@ -143,7 +157,7 @@ def _outcome(
         reason=ending.reason,
         exit_code=exit_code,
         signal=signal_number,
-        step=last.step if last.finishing else max(last.step, _step_of_pulse(directory, last.number)),
+        step=last.step if last.finishing else max(last.step, step_shown(directory.pulse_page, last.number)),
         epoch=last.epoch,
         monitor=word.get("monitor"),
         model=word.get("model"),
@@ -151,15 +165,6 @@ def _outcome(
         attempt=last.number,
         ended_at=now(),
     )
-
-
-def _step_of_pulse(directory: RunDirectory, attempt: int) -> int:
-    """The last step that a trainer without a last word has shown; 0 where it showed none."""
-    try:
-        pulse = PulsePage(directory.pulse_page).read()
-    except (OSError, ValueError):
-        return 0
-    return pulse.step if pulse.attempt == attempt else 0
 
 
 def _describe_exit(exit_code: int | None, signal_number: int | None) -> str:

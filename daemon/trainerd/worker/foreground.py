@@ -11,19 +11,18 @@ import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from trainerd.config import read_spec, spec_to_yaml
+from trainerd.config import spec_to_yaml
 from trainerd.contracts.durable_files import replace_durably
 from trainerd.contracts.errors import Finding, NotAllowed, SpecificationRefused
 from trainerd.contracts.journal import Event, Journal, now
 from trainerd.contracts.locks import PlaceLock
-from trainerd.contracts.messages import Inspect
+from trainerd.contracts.messages import Inspect, Inspected
 from trainerd.contracts.outcome import read_outcome
 from trainerd.contracts.pages import OrdersPage, create_pages
 from trainerd.contracts.run_directory import RunDirectory
 from trainerd.contracts.spec import RunSpec
 from trainerd.contracts.states import State
-from trainerd.training.checkpoints.verify import Damaged, list_checkpoints, read_manifest
-from trainerd.training.spec_changes import changed_keys, refuse_changes
+from trainerd.training.spec_changes import describe_change
 from trainerd.training.trainer import run_trainer
 from trainerd.worker.ending import record_abandoned_end, record_end
 from trainerd.worker.inspector import inspect
@@ -33,24 +32,34 @@ RUNS = Path("runs")
 
 
 def train_in_foreground(
-    file: Path, overrides: Sequence[str], run_directory: Path | None, say: Callable[[str], None]
+    file: Path,
+    overrides: Sequence[str],
+    run_directory: Path | None,
+    say: Callable[[str], None],
+    *,
+    accept_changed_data: bool = False,
 ) -> int:
     """Train the configuration `file` to its end; returns the exit code: 0, 75 with a checkpoint, or 1.
 
     In a directory that holds a checkpoint the run goes on. Raises SpecificationRefused, AlreadyRunning for a directory
     that another process trains in, NotAllowed for a run that has completed.
     """
-    spec = _checked_spec(file, overrides, run_directory or RUNS, say)
+    if run_directory:
+        _refuse_completed_run(RunDirectory(run_directory.absolute()))
+    inspected = _inspect(read_request(file, overrides, run_directory, accept_changed_data), run_directory or RUNS, say)
+    spec = RunSpec.model_validate(inspected.spec)
     directory = RunDirectory((run_directory or _next_free_directory(spec.name)).absolute())
     directory.path.mkdir(parents=True, exist_ok=True)
     lock = PlaceLock(directory.lock, "trainer")
-    _refuse_another_run(spec, directory)
+    _refuse_completed_run(directory)
     attempt = _admit(spec, directory)
     say(f"run directory: {directory.path}")
     if spec.resources.gpus == 0:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
     settled = OrdersPage(directory.orders_page).newest()
-    exit_code = run_trainer(directory, attempt=attempt, settled_order=settled, say=say)
+    exit_code = run_trainer(
+        directory, attempt=attempt, settled_order=settled, accepted_data=inspected.accepted_data, say=say
+    )
     record_end(directory, attempt, exit_code, None)
     lock.release()
     again = shlex.join(["trainerd", "train", str(file), *overrides])
@@ -59,23 +68,37 @@ def train_in_foreground(
     return exit_code
 
 
-def _checked_spec(file: Path, overrides: Sequence[str], disk: Path, say: Callable[[str], None]) -> RunSpec:
-    inspected = inspect(read_request(file, overrides), disk)
+def _inspect(request: Inspect, disk: Path, say: Callable[[str], None]) -> Inspected:
+    """What an inspector says; warnings and changes are told. Raises SpecificationRefused."""
+    inspected = inspect(request, disk)
     for warning in inspected.warnings:
         say(f"warning: {Finding.from_json(warning)}")
+    for change in inspected.changes:
+        say(describe_change(change))
     if inspected.spec is None:
         raise SpecificationRefused([Finding.from_json(finding) for finding in inspected.findings])
-    return RunSpec.model_validate(inspected.spec)
+    return inspected
 
 
-def read_request(file: Path, overrides: Sequence[str]) -> Inspect:
-    """The request to inspect `file` as it is now. Raises SpecificationRefused where it cannot be read."""
+def read_request(
+    file: Path, overrides: Sequence[str], run_directory: Path | None = None, accept_changed_data: bool = False
+) -> Inspect:
+    """The request to inspect `file` as it is now, for the run that goes on in `run_directory`, if there is one.
+
+    Raises SpecificationRefused where it cannot be read.
+    """
     try:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "not UTF-8"
         raise SpecificationRefused([Finding(f"cannot be read: {why}", file=str(file))]) from error
-    return Inspect(str(file.absolute()), text, list(overrides))
+    return Inspect(
+        str(file.absolute()),
+        text,
+        list(overrides),
+        run_dir=str(run_directory.absolute()) if run_directory else None,
+        accept_changed_data=accept_changed_data,
+    )
 
 
 def _next_free_directory(name: str) -> Path:
@@ -91,21 +114,10 @@ def _next_free_directory(name: str) -> Path:
     raise AssertionError("itertools.count has no end")
 
 
-def _refuse_another_run(spec: RunSpec, directory: RunDirectory) -> None:
-    """Before anything is written: raises NotAllowed or SpecificationRefused where `spec` cannot go on from it."""
+def _refuse_completed_run(directory: RunDirectory) -> None:
+    """Before anything is written: raises NotAllowed where there is nothing to go on with."""
     if directory.outcome.exists() and read_outcome(directory.outcome).state == State.COMPLETED:
         raise NotAllowed(f"{directory.path}: this run has completed; its model is {directory.model}")
-    checkpoints = list_checkpoints(directory.checkpoints)
-    if not checkpoints or not directory.spec.exists():
-        return
-    try:
-        newest = read_manifest(checkpoints[0])
-    except Damaged:
-        return  # the trainer looks for an older one, and compares again
-    then = read_spec(directory.spec).model_dump(mode="json")
-    changes = changed_keys(then, spec.model_dump(mode="json"))
-    if findings := refuse_changes(changes, newest.step, newest.epoch):
-        raise SpecificationRefused(findings)
 
 
 def _admit(spec: RunSpec, directory: RunDirectory) -> int:

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from functools import partial
 
 from trainerd.contracts.messages import Connection, Inspect, Kill, Message, Quit, Refused, Running, Start, Supervise
+from trainerd.contracts.processes import living_children_of
 from trainerd.worker.child import Child
 from trainerd.worker.inspections import Inspections
 from trainerd.worker.trainers import Trainers
@@ -40,6 +41,7 @@ class WorkerHost:
         self._supervisor: Connection | None = None
         self._highest_epoch = 0
         self._is_ending = False
+        self._may_be_left_behind = False  # a child has ended, and perhaps has left processes behind
         self._kill_at: float | None = None  # time.monotonic(), once told by a signal to end
 
     def serve(self) -> None:
@@ -50,6 +52,7 @@ class WorkerHost:
             self._hear()
             self._inspections.kill_late()
             self._kill_after_grace()
+            self._kill_left_behind()
             self._settle_ended()
             self._begin_waiting()
             self._reap_orphans()
@@ -60,7 +63,7 @@ class WorkerHost:
         """Told to end, and no trainer left; after the grace, an end that the disk refuses is left to the next host."""
         if self._kill_at is not None and time.monotonic() >= self._kill_at and not self._trainers.living():
             return True
-        return self._is_ending and self._trainers.is_empty()
+        return self._is_ending and self._trainers.is_empty() and not self._may_be_left_behind
 
     def _end(self) -> None:
         self._is_ending = True
@@ -89,7 +92,7 @@ class WorkerHost:
 
     def _kill_after_grace(self) -> None:
         if self._kill_at is not None and time.monotonic() >= self._kill_at:
-            self._trainers.signal_all(signal.SIGKILL)
+            self._trainers.cut_off_all()
 
     # Connections.
 
@@ -99,7 +102,7 @@ class WorkerHost:
 
     def _patience_seconds(self) -> float:
         """How long nothing but an event can be due."""
-        if self._trainers.is_unsettled():
+        if self._may_be_left_behind or self._trainers.is_unsettled():
             return _UNSETTLED_SECONDS
         waits = [_IDLE_SECONDS, self._inspections.seconds_left()]
         waits.append(None if self._kill_at is None else max(0.0, self._kill_at - time.monotonic()))
@@ -133,7 +136,7 @@ class WorkerHost:
             case Start():
                 self._order_start(message)
             case Kill():
-                self._trainers.order_kill(message.run, message.attempt)
+                self._order_kill(message.run, message.attempt)
             case Quit():
                 self._end()
             case _:
@@ -149,6 +152,7 @@ class WorkerHost:
             self._drop(self._supervisor)
         self._highest_epoch = epoch
         self._supervisor = peer
+        self._trainers.forget_waiting()  # it is not told of these, and so would take them for dead
         self._report()
 
     def _inspect(self, peer: Connection, request: Inspect) -> None:
@@ -164,6 +168,10 @@ class WorkerHost:
             self._refuse(Refused(why, start.run, start.attempt))
         elif any(living.start == start for living in self._trainers.living()):
             self._report()  # the same order again; a new one is reported once it lives
+
+    def _order_kill(self, run: int, attempt: int) -> None:
+        if self._trainers.order_kill(run, attempt):
+            self._refuse(Refused(f"run {run}: attempt {attempt} was killed before it had begun", run, attempt))
 
     def _refuse(self, refused: Refused) -> None:
         _log.warning("refused: %s", refused.why)
@@ -185,16 +193,32 @@ class WorkerHost:
         if begun:
             self._report()
 
+    def _kill_left_behind(self) -> None:
+        """Kill what ended children have left behind, whatever sessions it has made for itself.
+
+        A living child keeps all its descendants, for it is a subreaper: whom the host has not forked, no one owns.
+        """
+        if not self._may_be_left_behind:
+            return
+        left_behind = [pid for pid in living_children_of(os.getpid()) if not self._is_ours(pid)]
+        killed = [pid for pid in left_behind if _kill(pid)]
+        self._may_be_left_behind = bool(killed)  # what they had started comes next
+
     def _settle_ended(self) -> None:
-        if self._trainers.settle_ended():
+        """No end is recorded while anything of it may live."""
+        if not self._may_be_left_behind and self._trainers.settle_ended():
             self._report()
 
     def _reap_orphans(self) -> None:
         """Reap what trainers have left to this subreaper; a child of its own stops it: its turn comes by its pidfd."""
         while end := _peek_at_end():
-            if self._trainers.has_child(end) or self._inspections.has_child(end):
+            if self._is_ours(end):
                 return
             os.waitid(os.P_PID, end, os.WEXITED)
+
+    def _is_ours(self, pid: int) -> bool:
+        """Whether it is a trainer or an inspector, and not an orphan that has fallen to this host."""
+        return self._trainers.has_child(pid) or self._inspections.has_child(pid)
 
     def _report(self) -> None:
         """Tell the supervisor what lives; one that does not read is dropped, and asks again when it comes back."""
@@ -216,6 +240,7 @@ class WorkerHost:
     def _watch_child(self, child: Child, act_on_end: Callable[[], None]) -> None:
         def forget_and_act() -> None:
             self._selector.unregister(child)
+            self._may_be_left_behind = True
             act_on_end()
 
         self._watch(child, forget_and_act)
@@ -223,6 +248,16 @@ class WorkerHost:
     def _forget(self, connection: Connection) -> None:
         if any(key.fileobj is connection for key in self._selector.get_map().values()):
             self._selector.unregister(connection)
+
+
+def _kill(orphan: int) -> bool:
+    """Whether it could be killed; a setuid program may belong to somebody else."""
+    try:
+        os.kill(orphan, signal.SIGKILL)
+    except PermissionError as error:
+        _log.warning("process %d, which a trainer or an inspector has left behind, lives on: %s", orphan, error)
+        return False
+    return True
 
 
 def _peek_at_end() -> int | None:

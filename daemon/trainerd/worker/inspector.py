@@ -7,50 +7,74 @@ die: never in the worker host itself. It computes on fake tensors, touches no CU
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from trainerd.config import compose, spec_to_yaml
 from trainerd.config.origins import DEFAULT
 from trainerd.contracts.errors import Finding, SpecificationRefused
 from trainerd.contracts.messages import Inspect, Inspected
+from trainerd.contracts.run_directory import RunDirectory
 from trainerd.contracts.spec import RunSpec
 from trainerd.data import check_values, open_source
 from trainerd.training.components import import_from
+from trainerd.training.going_on import read_newest, refuse_other_data
 from trainerd.training.model_check import check_declared, check_model
 from trainerd.worker.disk_space import check_disk_space
 
 
 def inspect(request: Inspect, disk: Path) -> Inspected:
-    """The resolved specification, or all that is wrong with it. `disk`: where its run directory would lie."""
+    """The resolved specification, or all that is wrong with it. `disk`: where its run directory would lie.
+
+    Of a run that goes on it also tells what has changed since its newest checkpoint, and refuses what must not.
+    """
     try:
         composed = compose(Path(request.path), request.text, request.overrides)
     except SpecificationRefused as refusal:
         return Inspected(None, None, [finding.to_json() for finding in refusal.findings], [])
     import_from(Path(request.path).parent)
-    problems, warnings = _check(composed.spec, disk)
+    saved = read_newest(RunDirectory(Path(request.run_dir)).checkpoints) if request.run_dir else None
+    changes = saved.changes(composed.spec) if saved else []
+    checked = _check(composed.spec, disk)
+    problems = [*(saved.refuse(changes) if saved else []), *checked.problems]
+    accepted = None
+    if saved and checked.fingerprint and saved.has_other_data(checked.fingerprint):
+        accepted = checked.fingerprint if request.accept_changed_data else None
+        problems += [] if accepted else [refuse_other_data(saved)]
     findings = [_locate(finding, composed.origins).to_json() for finding in problems]
-    told = [_locate(finding, composed.origins).to_json() for finding in [*composed.warnings, *warnings]]
+    told = [_locate(finding, composed.origins).to_json() for finding in [*composed.warnings, *checked.warnings]]
+    listed = [change.to_json() for change in changes]
     if findings:
-        return Inspected(None, None, findings, told)
-    return Inspected(composed.spec.model_dump(mode="json"), spec_to_yaml(composed.spec), [], told)
+        return Inspected(None, None, findings, told, listed)
+    spec = composed.spec
+    return Inspected(spec.model_dump(mode="json"), spec_to_yaml(spec), [], told, listed, accepted)
 
 
-def _check(spec: RunSpec, disk: Path) -> tuple[list[Finding], list[Finding]]:
-    """(problems, warnings) of data, model and disk. Where the data does not open, its declaration has to do."""
+@dataclass(frozen=True)
+class _Checked:
+    """What is wrong with data, model and disk, and what may be; the data's fingerprint if it could be opened."""
+
+    problems: list[Finding]
+    warnings: list[Finding]
+    fingerprint: str | None = None
+
+
+def _check(spec: RunSpec, disk: Path) -> _Checked:
+    """Where the data does not open, its declaration has to do."""
     try:
         source = open_source(spec.data)
     except SpecificationRefused as refusal:
         model_problems, warnings = check_declared(spec)
-        return [*refusal.findings, *model_problems], warnings
+        return _Checked([*refusal.findings, *model_problems], warnings)
     try:
+        fingerprint = source.fingerprint()
         model_problems, warnings = check_model(spec, source)
         problems = [*check_values(source, spec.data), *model_problems]
         if not model_problems:
             problems += check_disk_space(spec, source, disk)
-        return problems, warnings
+        return _Checked(problems, warnings, fingerprint)
     except MemoryError:
-        return [Finding("so many samples do not fit this machine's memory", key="data")], []
+        return _Checked([Finding("so many samples do not fit this machine's memory", key="data")], [])
     finally:
         source.close()
 

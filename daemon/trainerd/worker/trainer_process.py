@@ -20,7 +20,13 @@ class Train(Protocol):
     """trainerd.training.trainer.run_trainer: trains one attempt and returns the exit code."""
 
     def __call__(
-        self, directory: RunDirectory, *, attempt: int, settled_order: int, say: Callable[[str], None]
+        self,
+        directory: RunDirectory,
+        *,
+        attempt: int,
+        settled_order: int,
+        accepted_data: str | None,
+        say: Callable[[str], None],
     ) -> int: ...
 
 
@@ -37,7 +43,13 @@ def be_trainer(start: Start, train: Train) -> int:
     os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(start.gpus)
     PlaceLock(directory.lock, "trainer")  # held until the process is gone: never released by hand
     _leave_stacks_in(directory.stacks(start.attempt))
-    return train(directory, attempt=start.attempt, settled_order=start.settled_order, say=_say)
+    return train(
+        directory,
+        attempt=start.attempt,
+        settled_order=start.settled_order,
+        accepted_data=start.accepted_data,
+        say=_say,
+    )
 
 
 def _write_to_log(path: Path) -> None:

@@ -1,7 +1,7 @@
 """The trainers of one worker host: at most one per run, started, killed, and written off when they have ended.
 
-An attempt passes through three places here: waiting (ordered, its directory not free yet), living, ended (its session
-or its record still to be settled). Only the host's loop calls this, from one thread. It decides no retry.
+An attempt passes through three places here: waiting (ordered, its directory not free yet), living, ended (not reaped or
+not recorded yet). Only the host's loop calls this, from one thread. It decides no retry.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Living:
 
 @dataclass(frozen=True)
 class Ended:
-    """An attempt whose trainer is gone. Until it is reaped its zombie keeps the session's number from being reused."""
+    """An attempt whose trainer is gone."""
 
     start: Start
     child: Child | None  # None where no trainer of this host ever ran
@@ -55,6 +55,7 @@ class Trainers:
         self._living: dict[int, Living] = {}
         self._ended: dict[int, Ended] = {}
         self._newest_attempt: dict[int, int] = {}
+        self._cut_off: set[int] = set()  # PIDs
 
     # What the supervisor orders.
 
@@ -80,22 +81,31 @@ class Trainers:
         self._waiting[start.run] = start
         return None
 
-    def order_kill(self, run: int, attempt: int) -> None:
-        """Kill this attempt if it lives; one that waits never starts."""
+    def order_kill(self, run: int, attempt: int) -> bool:
+        """Kill this attempt if it lives; one that waits never starts: whether it was such a one."""
         living = self._living.get(run)
         if living and living.start.attempt == attempt:
             living.child.send(signal.SIGKILL)
         waiting = self._waiting.get(run)
-        if waiting and waiting.attempt == attempt:
-            del self._waiting[run]
+        if waiting is None or waiting.attempt != attempt:
+            return False
+        del self._waiting[run]
+        return True
 
     def forget_waiting(self) -> None:
-        """Start none of those that wait: the host ends, and a supervisor will order them again."""
+        """Start none of those that wait: whoever supervises next orders again what it still wants."""
+        for run in self._waiting:
+            del self._newest_attempt[run]
         self._waiting.clear()
 
     def signal_all(self, number: signal.Signals) -> None:
         for living in self._living.values():
             living.child.send(number)
+
+    def cut_off_all(self) -> None:
+        """Kill every trainer, because the host ends: that is no failure of its run."""
+        self._cut_off |= {living.child.pid for living in self._living.values()}
+        self.signal_all(signal.SIGKILL)
 
     # What the host's loop does on every pass.
 
@@ -111,7 +121,7 @@ class Trainers:
         self._ended[run] = Ended(living.start, living.child)
 
     def settle_ended(self) -> bool:
-        """Empty the sessions of ended trainers, reap them and record their ends; whether any was recorded."""
+        """Reap ended trainers and record their ends; whether any was recorded. Only once nothing of them is left."""
         before = len(self._ended)
         for run, ended in list(self._ended.items()):
             settled = self._settle(ended)
@@ -175,11 +185,6 @@ class Trainers:
     def _settle(self, ended: Ended) -> Ended | None:
         """One step towards a reaped and recorded end; None once both are done."""
         if ended.child and not ended.is_reaped:
-            leftovers = living_members_of_session(ended.child.pid)
-            for pid in leftovers:
-                _kill(pid)
-            if leftovers:
-                return ended
             exit_code, signal_number = ended.child.reap()
             ended = replace(ended, is_reaped=True, exit_code=exit_code, signal=signal_number)
         return self._record(ended)
@@ -192,7 +197,14 @@ class Trainers:
         if not _is_free(directory):
             return ended
         try:
-            ending = record_end(directory, ended.start.attempt, ended.exit_code, ended.signal, ended.error)
+            ending = record_end(
+                directory,
+                ended.start.attempt,
+                ended.exit_code,
+                ended.signal,
+                ended.error,
+                is_interrupted=bool(ended.child and ended.child.pid in self._cut_off),
+            )
         except FileNotFoundError:
             _log.error("run %d: %s is gone; its end is not recorded", ended.start.run, directory.path)
             return None

@@ -20,6 +20,7 @@ from trainerd.contracts.processes import is_alive
 TRAINERD = [sys.executable, "-m", "trainerd.main"]
 PARTS = ("supervisor", "control", "worker")
 SECONDS = 60.0
+_WITHOUT_STEPS = ("admitted", "starting", "started", "resumed", "ended", "retrying")  # a journal that ends so
 ENDLESS = """\
 name: endless
 data: {kind: synthetic, samples: 256, inputs: {shape: [8]}, targets: {shape: [1]}, split: {val: 0.25}, batch_size: 32}
@@ -61,7 +62,7 @@ class Daemon:
     def trainer(self) -> int | None:
         """The PID of the first run's newest trainer, once it has taken a step."""
         path = self.home / "runs/1/events.jsonl"
-        if not path.exists() or self.journal()[-1]["event"] in ("admitted", "started", "ended", "resumed"):
+        if not path.exists() or self.journal()[-1]["event"] in _WITHOUT_STEPS:
             return None
         return next((line["pid"] for line in reversed(self.journal()) if line["event"] == "started"), None)
 
@@ -110,6 +111,7 @@ def test_a_second_daemon_on_the_home_is_refused_and_names_the_first(daemon: Daem
         assert f"process {daemon.pid('up')}" in second.stderr
 
 
+@pytest.mark.dies("the supervisor")
 def test_killed_supervisor_and_control_plane_come_back_and_the_trainer_keeps_its_pid(daemon: Daemon) -> None:
     trainer = daemon.trainer()
     killed = {part: daemon.pid(part) for part in ("supervisor", "control")}
@@ -129,6 +131,7 @@ def list_runs(daemon: Daemon) -> str:
     return daemon.run(sys.executable, "-m", "trainctl", "list", "-o", "json").stdout
 
 
+@pytest.mark.dies("trainerd up: SIGTERM, SIGINT or trainerd down")
 def test_down_interrupts_the_run_with_a_checkpoint_and_leaves_no_process(daemon: Daemon) -> None:
     pids = [daemon.pid(part) for part in (*PARTS, "up")]
 
@@ -145,6 +148,7 @@ def test_down_interrupts_the_run_with_a_checkpoint_and_leaves_no_process(daemon:
     assert "no daemon runs" in again.stderr
 
 
+@pytest.mark.dies("trainerd up: SIGKILL")
 def test_killing_the_daemon_itself_ends_its_parts_in_an_orderly_way(daemon: Daemon) -> None:
     """Nothing half alive is left, and no run loses a step: the parts are asked to end as by `down`."""
     with subprocess.Popen([*TRAINERD, "up"], env=daemon.environment, stderr=subprocess.PIPE) as up:
@@ -159,6 +163,7 @@ def test_killing_the_daemon_itself_ends_its_parts_in_an_orderly_way(daemon: Daem
     assert holder_of(daemon.home / "up.lock") is None
 
 
+@pytest.mark.dies("trainerd up: SIGKILL")
 def test_a_daemon_waits_for_what_the_last_one_has_left_behind(daemon: Daemon) -> None:
     """After a SIGKILL of the daemon its parts still save; the new ones take their places once they are free."""
     with subprocess.Popen([*TRAINERD, "up"], env=daemon.environment, stderr=subprocess.PIPE) as up:

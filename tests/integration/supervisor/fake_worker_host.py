@@ -22,6 +22,7 @@ _POLL_SECONDS = 0.01
 _ENDS = {
     Order.STOP: ("stopped", "user_stop"),
     Order.STOP_WITHOUT_CHECKPOINT: ("stopped", "user_stop"),
+    Order.PAUSE: ("paused", None),
     Order.INTERRUPT: ("interrupted", None),
 }
 
@@ -29,12 +30,16 @@ _ENDS = {
 class FakeWorkerHost:
     """Serves one supervisor at a time, in a thread; `close` drops it and everything that lived, like a SIGKILL."""
 
-    def __init__(self, socket_path: Path, *, obeys: bool = True, refuses: str | None = None) -> None:
+    def __init__(
+        self, socket_path: Path, *, obeys: bool = True, refuses: str | None = None, begins: bool = True
+    ) -> None:
         self.starts: list[Start] = []
         self.kills: list[Kill] = []
         self.has_quit = threading.Event()
         self._obeys = obeys
         self._refuses = refuses
+        self._begins = begins  # else every start waits, as for a directory that is not free yet
+        self._waiting: dict[int, Start] = {}
         self._living: dict[int, Start] = {}
         self._highest_epoch = 0
         self._supervisor: Connection | None = None
@@ -89,8 +94,10 @@ class FakeWorkerHost:
                 self._report()
             case Start():
                 self._start(message)
-            case Kill(run, _):
+            case Kill(run, attempt):
                 self.kills.append(message)
+                if self._waiting.pop(run, None):
+                    self._say(Refused("killed before it had begun", run, attempt))
                 if run in self._living:
                     self._end(run, "crashed", "error", signal=9)
             case Quit():
@@ -101,10 +108,21 @@ class FakeWorkerHost:
         if self._refuses is not None:
             self._say(Refused(self._refuses, start.run, start.attempt))
             return
+        if not self._begins:
+            self._waiting[start.run] = start
+            return
         self._living[start.run] = start
         monitor = {"name": "val_loss", "mode": "min"}
         self._write(start, Event.STARTED, pid=4711, steps_per_epoch=10, monitor=monitor)
         self._report()
+
+    def commit_checkpoint(self, run: int, step: int) -> None:
+        """The trainer of `run` commits one that obeys whatever checkpoint was ordered."""
+        with self._turn:
+            start = self._living[run]
+            ordered = OrdersPage(RunDirectory(Path(start.run_dir)).orders_page).number(Order.CHECKPOINT)
+            order = ordered if ordered > start.settled_order else None
+            self._write(start, Event.CHECKPOINT, step=step, epoch=0, order=order)
 
     def _obey_the_page(self, run: int) -> None:
         start = self._living[run]

@@ -7,138 +7,22 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
 from fake_worker_host import FakeWorkerHost
+from supervisor_harness import DEADLINE_SECONDS, SUPERVISOR, Daemon, a_submission, wait_until
 
-from tests.polling import poll
 from trainerd.contracts.commands import CommandKind
 from trainerd.contracts.journal import Event, Journal
 from trainerd.contracts.json_lines import read_lines
-from trainerd.contracts.places import Home
 from trainerd.contracts.run_directory import RunDirectory
-from trainerd.contracts.run_record import RunRecord
 from trainerd.contracts.states import Reason, State
-from trainerd.contracts.unix_sockets import send_wake_up
 from trainerd.store.command_log import CommandLog
-from trainerd.store.state import StateReader
-
-DEADLINE_SECONDS = 15.0
-
-SUPERVISOR = """
-import logging, sys
-from pathlib import Path
-from trainerd.contracts.places import Home
-from trainerd.contracts.settings import Settings
-from trainerd.supervisor.process import run_supervisor
-logging.basicConfig(level="INFO", stream=sys.stderr)
-home = Path(sys.argv[1])
-home.joinpath("runs").mkdir(exist_ok=True)
-sys.exit(run_supervisor(Home(home, home / "control.sock"), Settings(slots=int(sys.argv[2]), grace_seconds=0.5)))
-"""
 
 LOADED = """
 import sys, trainerd.supervisor.process
 print([module for module in ("torch", "numpy", "pydantic") if module in sys.modules])
 """
-
-
-class Daemon:
-    """A home with a supervisor that can be killed and started again; the test plays the control plane's part."""
-
-    def __init__(self, path: Path) -> None:
-        self.home = Home(path, path / "control.sock")
-        self.commands = CommandLog(self.home.command_log)
-        self.state = StateReader(self.home.state)
-        self.supervisor: subprocess.Popen[str] | None = None
-
-    def start_supervisor(self, slots: int = 1) -> None:
-        arguments = [sys.executable, "-c", SUPERVISOR, str(self.home.path), str(slots)]
-        log = (self.home.path / "supervisor.log").open("a")
-        self.supervisor = subprocess.Popen(arguments, stderr=log, text=True)
-        log.close()
-
-    def kill_supervisor(self) -> None:
-        assert self.supervisor is not None
-        self.supervisor.kill()
-        self.supervisor.wait()
-
-    def damage_state(self) -> None:
-        self.state.close()
-        self.home.state.write_bytes(b"no database" * 1000)
-        for part in ("-wal", "-shm"):  # from its write-ahead log SQLite would mend the file
-            self.home.state.with_name(self.home.state.name + part).unlink()
-
-    def wait_until_damage_is_named(self) -> None:
-        wait_until(lambda: "the state was damaged and is kept as" in self.log(), lambda: "the damage to be named")
-
-    def log(self) -> str:
-        return (self.home.path / "supervisor.log").read_text()
-
-    def submit(self, *runs: dict[str, Any]) -> list[int]:
-        bodies = [{**a_submission(), **run} for run in runs]
-        command = self.commands.append_submit(bodies, f"submit-{time.monotonic_ns()}")
-        send_wake_up(self.home.wake_socket)
-        return [run["id"] for run in command.body["runs"]]
-
-    def order(self, kind: CommandKind, run: int, **body: Any) -> int:
-        number = self.commands.append(kind, {"run": run, **body}, f"{kind}-{time.monotonic_ns()}").number
-        send_wake_up(self.home.wake_socket)
-        return number
-
-    def wait_for(self, run: int, state: State) -> RunRecord:
-        def is_there() -> bool:
-            record = self.state.run(run)
-            return record is not None and record.state is state
-
-        wait_until(is_there, lambda: f"run {run} to be {state}: {self.state.run(run)}\n{self.log()}")
-        record = self.state.run(run)
-        assert record is not None
-        return record
-
-    def problem_of(self, number: int) -> dict[str, Any] | None:
-        wait_until(lambda: self.state.answer(number) is not None, lambda: f"an answer to command {number}")
-        answer = self.state.answer(number)
-        assert answer is not None
-        return answer.problem
-
-    def events(self, run: int) -> list[str]:
-        lines, _ = read_lines(RunDirectory(self.home.run(run)).events)
-        return [line["event"] for line in lines]
-
-
-def a_submission() -> dict[str, Any]:
-    spec = {
-        "resources": {"gpus": 0, "cpus": None},
-        "trainer": {"device": "cpu"},
-        "retry": {"max_failures": 2, "backoff_seconds": 0.1},
-    }
-    wishes = {"priority": 0, "after": None, "hold": False}
-    return {"name": "overnight", "spec": spec, "spec_yaml": "name: overnight\n", "owner": 1000, **wishes}
-
-
-def wait_until(is_true: Callable[[], bool], describe: Callable[[], str]) -> None:
-    poll(is_true, describe, DEADLINE_SECONDS)
-
-
-@pytest.fixture
-def daemon(tmp_path: Path) -> Iterator[Daemon]:
-    daemon = Daemon(tmp_path)
-    yield daemon
-    if daemon.supervisor is not None and daemon.supervisor.poll() is None:
-        daemon.kill_supervisor()
-    daemon.commands.close()
-
-
-@pytest.fixture
-def host(daemon: Daemon) -> Iterator[FakeWorkerHost]:
-    host = FakeWorkerHost(daemon.home.worker_socket)
-    yield host
-    host.close()
 
 
 def test_a_submitted_run_is_started_and_its_end_is_recorded(daemon: Daemon, host: FakeWorkerHost) -> None:
@@ -148,7 +32,7 @@ def test_a_submitted_run_is_started_and_its_end_is_recorded(daemon: Daemon, host
     host.finish(run, "completed", "early_stopping")
     record = daemon.wait_for(run, State.COMPLETED)
     assert (record.reason, record.attempt, record.pid) == (Reason.EARLY_STOPPING, 1, None)
-    assert daemon.events(run) == ["admitted", "started", "ended"]
+    assert daemon.events(run) == ["admitted", "starting", "started", "ended"]
     assert RunDirectory(daemon.home.run(run)).spec.read_text() == "name: overnight\n"
     lines = ("overnight: starting -> running", "overnight: running -> completed (early_stopping)")
     wait_until(lambda: all(line in daemon.log() for line in lines), lambda: f"a line per change:\n{daemon.log()}")
@@ -210,6 +94,7 @@ def test_a_dependent_of_a_failed_run_is_cancelled(daemon: Daemon, host: FakeWork
     assert daemon.wait_for(third, State.CANCELLED).reason is Reason.DEPENDENCY_FAILED
 
 
+@pytest.mark.dies("a trainer, again and again")
 def test_a_crash_is_retried_and_a_crash_loop_has_failed(daemon: Daemon, host: FakeWorkerHost) -> None:
     daemon.start_supervisor()
     (run,) = daemon.submit({})
@@ -219,7 +104,8 @@ def test_a_crash_is_retried_and_a_crash_loop_has_failed(daemon: Daemon, host: Fa
     host.finish(run, "crashed", "error")
     record = daemon.wait_for(run, State.FAILED)
     assert (record.reason, record.attempt, record.failures) == (Reason.CRASH_LOOP, 2, 2)
-    assert daemon.events(run) == ["admitted", "started", "ended", "retrying", "started", "ended", "ended"]
+    first, second = ["starting", "started", "ended", "retrying"], ["starting", "started", "ended", "ended"]
+    assert daemon.events(run) == ["admitted", *first, *second]
     outcome = json.loads(RunDirectory(daemon.home.run(run)).outcome.read_text())
     assert (outcome["state"], outcome["reason"]) == ("failed", "crash_loop")
 
@@ -246,7 +132,7 @@ def test_a_trainer_that_died_with_its_host_is_started_again(daemon: Daemon, host
     successor = FakeWorkerHost(daemon.home.worker_socket)
     wait_until(lambda: [start.attempt for start in successor.starts] == [2], lambda: "the second attempt")
     daemon.wait_for(run, State.RUNNING)
-    assert daemon.events(run) == ["admitted", "started", "ended", "retrying", "started"]
+    assert daemon.events(run) == ["admitted", "starting", "started", "ended", "retrying", "starting", "started"]
     successor.close()
 
 
@@ -267,6 +153,7 @@ def test_a_trainer_that_had_finished_when_its_host_died_has_completed(daemon: Da
     successor.close()
 
 
+@pytest.mark.dies("the directory of a run")
 def test_a_trainer_that_was_lost_with_its_directory_has_failed_and_frees_its_slot(daemon: Daemon) -> None:
     host = FakeWorkerHost(daemon.home.worker_socket, obeys=False)
     daemon.start_supervisor()
@@ -303,7 +190,7 @@ def test_a_start_that_the_worker_host_refuses_has_failed_with_its_words(daemon: 
     refused, waiting = daemon.submit({}, {})
     record = daemon.wait_for(refused, State.FAILED)
     assert (record.reason, record.error) == (Reason.ERROR, "run 1: attempt 1 is not newer than 3")
-    assert daemon.events(refused) == ["admitted", "ended"]
+    assert daemon.events(refused) == ["admitted", "starting", "ended"]
     assert daemon.wait_for(waiting, State.FAILED).ended_at is not None, "the slot was free again"
     assert [(start.run, start.attempt) for start in host.starts] == [(refused, 1), (waiting, 1)]
     host.close()
@@ -323,7 +210,8 @@ def test_a_stop_between_a_crash_and_its_retry_is_the_last_line_of_the_journal(
     assert daemon.problem_of(number) is None
     assert daemon.wait_for(run, State.STOPPED).reason is Reason.USER_STOP
     lines, _ = read_lines(RunDirectory(daemon.home.run(run)).events)
-    assert [line["event"] for line in lines] == ["admitted", "started", "ended", "retrying", "ended"]
+    events = [line["event"] for line in lines]
+    assert events == ["admitted", "starting", "started", "ended", "retrying", "ended"]
     assert lines[-1]["state"] == "stopped"
     daemon.kill_supervisor()
     daemon.damage_state()
@@ -354,6 +242,7 @@ def test_a_submit_that_was_refused_stays_refused_when_the_state_is_lost(daemon: 
     assert not daemon.home.run(refused).exists()
 
 
+@pytest.mark.dies("the command log: lost, or an older copy")
 def test_a_command_log_that_is_older_than_the_state_is_not_supervised(daemon: Daemon) -> None:
     """Its next commands would get numbers that count as applied: submits would vanish."""
     daemon.start_supervisor()
@@ -412,13 +301,14 @@ def test_a_trainer_that_does_not_end_within_the_grace_is_killed_and_goes_on_late
     assert [(kill.run, kill.attempt) for kill in host.kills] == [(run, 1)]
     record = daemon.wait_for(run, State.INTERRUPTED)
     assert (record.failures, record.pid) == (0, None)
-    assert not RunDirectory(daemon.home.run(run)).outcome.exists()
+    assert json.loads(RunDirectory(daemon.home.run(run)).outcome.read_text())["state"] == "interrupted"
     host.close()
     for path in daemon.home.path.glob("state.sqlite*"):
         path.unlink()
     successor = FakeWorkerHost(daemon.home.worker_socket)
     daemon.start_supervisor()
     assert daemon.wait_for(run, State.RUNNING).attempt == 2
+    assert daemon.outcome(run)["state"] == "interrupted"
     successor.close()
 
 

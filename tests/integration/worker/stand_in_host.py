@@ -23,7 +23,9 @@ from trainerd.worker.trainer_process import be_trainer
 from trainerd.worker.trainers import Trainers
 
 
-def stand_in_training(directory: RunDirectory, *, attempt: int, settled_order: int, say: Callable[[str], None]) -> int:
+def stand_in_training(
+    directory: RunDirectory, *, attempt: int, settled_order: int, accepted_data: str | None, say: Callable[[str], None]
+) -> int:
     journal = Journal(directory.events, attempt)
     behaviour = (directory.path / "behaviour").read_text()
     asked: list[int] = []
@@ -32,11 +34,8 @@ def stand_in_training(directory: RunDirectory, *, attempt: int, settled_order: i
     say(f"attempt {attempt} does: {behaviour}")
     if behaviour == "raise":
         raise RuntimeError("user code is broken")
-    if behaviour == "leave a process behind" and os.fork() == 0:
-        (directory.path / "left_behind").write_text(str(os.getpid()))
-        time.sleep(600)
-    if behaviour == "leave a process behind":
-        wait_for(lambda: (directory.path / "left_behind").exists())
+    if behaviour.startswith("leave a process behind"):
+        leave_a_process_behind(directory.path / "left_behind", behaviour)
     if behaviour in ("wait", "hold out"):
         wait_for(lambda: bool(asked) and behaviour == "wait", seconds=600)
     state = "interrupted" if asked else "completed"
@@ -45,7 +44,22 @@ def stand_in_training(directory: RunDirectory, *, attempt: int, settled_order: i
     return 75 if asked else 0
 
 
+def leave_a_process_behind(path: Path, how: str) -> None:
+    """One that writes its PID to `path`; perhaps as a daemon does: in a session of its own, its parent gone, no log."""
+    if os.fork() == 0:
+        if "as a daemon" in how:
+            os.setsid()
+            os.closerange(0, 3)
+            if os.fork():
+                os._exit(0)
+        path.write_text(str(os.getpid()))
+        time.sleep(600)
+    wait_for(lambda: path.exists() and bool(path.read_text()))
+
+
 def stand_in_inspection(request: Inspect, connection: Connection) -> int:
+    if request.text == "leave a process behind":
+        leave_a_process_behind(Path(request.path), "as a daemon")
     if request.text == "hang":
         time.sleep(600)
     if request.text == "die":

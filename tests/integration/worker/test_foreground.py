@@ -10,10 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import h5py
+import numpy as np
 import pytest
 
 from tests.polling import poll
-from trainerd.contracts.errors import AlreadyRunning, NotAllowed
+from trainerd.contracts.errors import AlreadyRunning, NotAllowed, SpecificationRefused
 from trainerd.main import main
 from trainerd.worker.foreground import train_in_foreground
 
@@ -128,3 +130,53 @@ def test_a_file_that_is_not_there_is_refused_by_its_name(
     assert exit_of.value.code == 78
     assert "nowhere.yaml" in capsys.readouterr().err
     assert not (folder / "runs").exists()
+
+
+def test_what_has_changed_since_the_checkpoint_is_told_applied_or_refused(folder: Path) -> None:
+    directory = folder / "runs/tiny-1"
+    stop_inside_an_epoch(directory)
+
+    with pytest.raises(SpecificationRefused, match=r"data\.batch_size: cannot change"):
+        go_on(directory, "data.batch_size=16")
+    exit_code, said = go_on(directory, "optimizer.lr=0.5", "resources.cpus=2")
+
+    assert exit_code == 0
+    assert "optimizer.lr: 0.001 -> 0.5: applied (from the next step on)" in said
+    assert any(line.startswith("resources.cpus: 1 -> 2: kept (") for line in said)
+
+
+def test_other_data_is_refused_before_anything_is_written_and_may_be_accepted(folder: Path) -> None:
+    directory = folder / "runs/tiny-1"
+    write_samples(folder / "samples.h5", 0.0)
+    (folder / FILE).write_text(
+        CONFIGURATION.replace("kind: synthetic, samples: 256", "kind: hdf5, path: samples.h5")
+        .replace("inputs: {", "inputs: {key: x, ")
+        .replace("targets: {", "targets: {key: y, ")
+    )
+    stop_inside_an_epoch(directory)
+    journal = (directory / "events.jsonl").read_bytes()
+    write_samples(folder / "samples.h5", 1.0)
+
+    with pytest.raises(SpecificationRefused, match="--accept-changed-data"):
+        go_on(directory)
+    assert (directory / "events.jsonl").read_bytes() == journal
+
+    said: list[str] = []
+    assert train_in_foreground(FILE, [], directory, said.append, accept_changed_data=True) == 0
+    assert any("diverged_on_resume" in line for line in said)
+
+
+def stop_inside_an_epoch(directory: Path) -> None:
+    """A run in `directory` that somebody interrupts after its first epoch."""
+
+    def interrupt(line: str) -> None:
+        if line.startswith("epoch 1/"):
+            signal.raise_signal(signal.SIGINT)
+
+    assert train_in_foreground(FILE, [], directory, interrupt) == 75
+
+
+def write_samples(path: Path, value: float) -> None:
+    with h5py.File(path, "w") as file:
+        file["x"] = np.full((256, 8), value, np.float32)
+        file["y"] = np.zeros((256, 1), np.float32)

@@ -9,7 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from worker_harness import Host, RunDirectory, events_of, eventually, has_ended, start_order
+import pytest
+from worker_harness import Host, RunDirectory, Supervisor, events_of, eventually, has_ended, start_order
 
 from trainerd.contracts.journal import Event
 from trainerd.contracts.locks import PlaceLock
@@ -112,6 +113,7 @@ def test_an_exception_in_a_trainer_is_in_its_log_and_ends_it_as_crashed(stand_in
     assert "RuntimeError: user code is broken" in directory.log.read_text()
 
 
+@pytest.mark.dies("the last line of a journal (torn)")
 def test_a_line_torn_by_a_crash_is_cut_before_the_end_is_written(stand_in: Host) -> None:
     run, directory = stand_in.new_run("wait")
     stand_in.supervise().order(start_order(run, directory))
@@ -142,6 +144,7 @@ def test_an_attempt_that_is_not_newer_is_refused(stand_in: Host) -> None:
         assert (refused.run, refused.attempt) == (run, attempt)
 
 
+@pytest.mark.dies("a line of a journal (damaged)")
 def test_a_damaged_journal_is_its_own_runs_affair(stand_in: Host) -> None:
     """A line in it that nobody can read keeps neither that run nor any other from training."""
     damaged_run, damaged = stand_in.new_run("finish")
@@ -218,8 +221,11 @@ def test_the_next_attempt_waits_until_the_lock_is_free(new_host: Host) -> None:
     eventually("it starts once the lock is free", lambda: has_ended(directory))
 
 
-def test_what_a_trainer_leaves_behind_is_killed_and_reaped_before_its_end_is_recorded(stand_in: Host) -> None:
-    run, directory = stand_in.new_run("leave a process behind")
+@pytest.mark.dies("a trainer that has started other processes")
+@pytest.mark.parametrize("how", ["", " as a daemon"])
+def test_what_a_trainer_leaves_behind_is_killed_and_reaped_before_its_end_is_recorded(stand_in: Host, how: str) -> None:
+    """Also what has made itself independent of it: it may hold the GPU that the next run gets."""
+    run, directory = stand_in.new_run("leave a process behind" + how)
 
     stand_in.supervise().order(start_order(run, directory))
 
@@ -290,7 +296,46 @@ def test_a_trainer_that_holds_out_is_killed_after_the_grace_period(new_host: Hos
     assert new_host.process.wait(10) == 0
     ended = has_ended(directory)
     assert ended is not None
-    assert ended["signal"] == signal.SIGKILL
+    assert (ended["state"], ended["signal"]) == ("interrupted", signal.SIGKILL), "no failure of the run"
+
+
+def test_an_attempt_that_is_killed_before_it_has_begun_never_begins(new_host: Host) -> None:
+    run, directory = new_host.new_run("wait")
+    supervisor = new_host.supervise()
+    supervisor.order(start_order(run, directory))
+    pid = wait_for_start(directory)
+    supervisor.order(start_order(run, directory, attempt=2))
+    supervisor.order(Kill(run, 2))
+
+    while not isinstance(answer := supervisor.hears(), Refused):
+        pass
+    assert (answer.run, answer.attempt) == (run, 2)
+    assert is_alive(pid), "the other attempt lives on"
+
+
+def test_what_has_not_begun_begins_for_a_new_supervisor_only_if_that_one_orders_it(new_host: Host) -> None:
+    """It is not told of what waits, and so may have recorded its end."""
+    run, directory = new_host.new_run("finish")
+    lock = PlaceLock(directory.lock, "trainer")
+    replaced = new_host.supervise(epoch=1)
+    replaced.order(start_order(run, directory))
+    run_to_its_end(new_host, replaced)
+    supervisor = new_host.supervise(epoch=2)
+    assert supervisor.hears_running() == []
+    lock.release()
+    run_to_its_end(new_host, supervisor)
+    assert not events_of(directory, Event.STARTED)
+
+    supervisor.order(start_order(run, directory))
+
+    eventually("it starts once it is ordered", lambda: has_ended(directory))
+
+
+def run_to_its_end(host: Host, supervisor: Supervisor) -> None:
+    """Another run: once it has ended, all that was ordered before it has been looked at."""
+    run, directory = host.new_run("finish")
+    supervisor.order(start_order(run, directory))
+    eventually("another run is not held up", lambda: has_ended(directory))
 
 
 def test_quit_ends_the_host_once_no_trainer_is_left(new_host: Host) -> None:
@@ -329,6 +374,17 @@ def test_an_inspector_that_dies_is_an_end_of_file(stand_in: Host) -> None:
     asking.send(Inspect("/nowhere.yaml", "die"))
 
     assert asking.receive() is None
+
+
+def test_what_an_inspector_leaves_behind_is_killed(stand_in: Host, tmp_path: Path) -> None:
+    """User code that starts a process is inspected at each submit."""
+    asking, path = stand_in.connect(), tmp_path / "left_behind"
+
+    asking.send(Inspect(str(path), "leave a process behind"))
+
+    assert isinstance(asking.receive(), Inspected)
+    left_behind = int(path.read_text())
+    eventually("it is killed and reaped", lambda: not Path(f"/proc/{left_behind}").exists())
 
 
 def test_an_inspector_that_exceeds_its_time_is_killed(stand_in: Host) -> None:

@@ -41,7 +41,8 @@ def test_what_a_verb_without_an_id_may_mean_includes_every_living_run() -> None:
 
 def test_a_refusal_names_the_state_and_what_is_legal_instead() -> None:
     message = explain_refusal(Verb.CANCEL, "7", State.RUNNING)
-    assert message == "cannot cancel run 7: it is running; legal now: stop"
+    assert message == "cannot cancel run 7: it is running; legal now: pause, checkpoint, stop, kill"
+    assert "trainctl retry --from-start 7" in explain_refusal(Verb.RESUME, "7", State.COMPLETED)
 
 
 def test_every_verb_is_in_the_table() -> None:

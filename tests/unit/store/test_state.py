@@ -115,6 +115,19 @@ def test_an_answer_moves_the_applied_position_in_the_same_transaction(path: Path
     assert reader.run(1) is None, "a transaction that fails leaves nothing"
 
 
+def test_of_a_removed_run_nothing_stays_but_the_answers(path: Path) -> None:
+    state = StateWriter(path)
+    with state.transaction() as changes:
+        store_and_answer(changes, a_run(1), 1)
+        changes.put(a_run(2))
+        changes.set_offset(1, 100)
+    with state.transaction() as changes:
+        changes.remove(1)
+        changes.answer(2, None)
+    assert [run.id for run in state.runs()] == [2]
+    assert (state.folded_bytes(1), state.answer(1)) == (0, Answer(1, None))
+
+
 def test_the_database_itself_refuses_a_state_that_is_none(path: Path) -> None:
     state = StateWriter(path)
     store(state, a_run(1))

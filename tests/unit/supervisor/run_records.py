@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Container, Mapping
 from typing import Any
 
 from trainerd.contracts.commands import Command, CommandKind
 from trainerd.contracts.run_record import RunRecord
-from trainerd.contracts.states import State
+from trainerd.contracts.states import WAITING, State
+from trainerd.supervisor.apply import Effects, Situation
 
 TIME = "2026-11-23T03:00:00.000000+00:00"
 
@@ -64,3 +66,28 @@ def an_epoch(epoch: int, val_loss: float, best: dict[str, Any] | None, attempt: 
     return a_line(
         "epoch", attempt, epoch=epoch, step=10 * epoch, train_loss=1.0, val_loss=val_loss, metrics={}, best=best
     )
+
+
+def a_situation(
+    *records: RunRecord,
+    gpu_count: int = 0,
+    admitted: Container[int] = (),
+    newest_proven: int = 0,
+    removed_by: Mapping[int, int] = {},
+) -> Situation:
+    by_id = {record.id: record for record in records}
+    waiting = [record for record in records if record.state in WAITING]
+    return Situation(
+        look_up=by_id.get,
+        was_admitted=lambda run_id: run_id in admitted,
+        gpu_count=gpu_count,
+        newest_proven=newest_proven,
+        waiting=lambda: waiting,
+        removed_by=removed_by.get,
+    )
+
+
+def problem_of(effects: Effects) -> str:
+    assert effects.problem is not None
+    assert effects == Effects(problem=effects.problem), "a refused order changes nothing"
+    return str(effects.problem["detail"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from run_records import a_run
 
 from trainerd.contracts.states import State
@@ -36,3 +37,11 @@ def test_a_trainer_of_an_older_attempt_or_of_no_live_run_is_killed() -> None:
 def test_a_trainer_that_the_state_has_forgotten_is_adopted() -> None:
     assert compare({1: a_run(1, State.QUEUED)}, [(1, 3)], []) == Differences(adopt=((1, 3),))
     assert compare({1: STARTING}, [(1, 3)], []).adopt == ((1, 3),)
+
+
+@pytest.mark.parametrize("state", [State.STOPPING, State.PAUSING])
+def test_an_attempt_that_is_to_be_killed_is_killed_also_before_it_lives(state: State) -> None:
+    doomed = a_run(1, state, attempt=2, kill_ordered=True)
+    assert compare({1: doomed}, [(1, 2)], []) == Differences(kill=((1, 2),))
+    assert compare({1: doomed}, [], [(1, 2)]) == Differences(kill=((1, 2),))
+    assert compare({1: doomed}, [], []) == Differences(vanished=(doomed,)), "it will never live"

@@ -2,31 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from run_records import a_command, a_run, a_spec, a_submission
+from run_records import a_command, a_run, a_situation, a_spec, a_submission, problem_of
 
 from trainerd.contracts.commands import CommandKind
 from trainerd.contracts.pages import Order
-from trainerd.contracts.run_record import RunRecord
 from trainerd.contracts.states import ENDED, LIVE, ORDERS, Reason, State, Verb
-from trainerd.supervisor.apply import Effects, Situation, apply_command
-
-
-def a_situation(
-    *records: RunRecord, gpu_count: int = 0, admitted: Container[int] = (), newest_proven: int = 0
-) -> Situation:
-    by_id = {record.id: record for record in records}
-    return Situation(by_id.get, lambda run_id: run_id in admitted, gpu_count, newest_proven)
-
-
-def problem_of(effects: Effects) -> str:
-    assert effects.problem is not None
-    assert (effects.born, effects.changed, effects.orders) == ((), (), ())
-    return str(effects.problem["detail"])
+from trainerd.supervisor.apply import Effects, apply_command
 
 
 def test_a_submit_queues_or_holds_its_runs() -> None:
@@ -83,22 +67,32 @@ def test_stopping_a_run_without_a_trainer_ends_it() -> None:
 
 def test_a_refusal_names_the_state_and_what_is_legal() -> None:
     effects = apply_command(a_command(CommandKind.CANCEL, run=1), a_situation(a_run(1, State.RUNNING)))
-    assert "it is running; legal now: stop" in problem_of(effects)
+    assert "it is running; legal now: pause, checkpoint, stop, kill" in problem_of(effects)
 
 
 def test_an_order_for_a_run_that_does_not_exist_is_refused() -> None:
     assert "no run '9'" in problem_of(apply_command(a_command(CommandKind.STOP, run=9), a_situation()))
 
 
-@given(st.sampled_from(State), st.sampled_from([CommandKind.STOP, CommandKind.CANCEL]))
-def test_orders_never_leave_the_table(state: State, kind: CommandKind) -> None:
-    effects = apply_command(a_command(kind, run=1), a_situation(a_run(1, state)))
-    legal = ORDERS[Verb(kind)].get(state)
-    assert [record.state for record in effects.changed] == ([legal] if legal else [])
-    assert (effects.problem is None) == (legal is not None)
+@given(st.sampled_from(State), st.sampled_from(Verb))
+def test_orders_never_leave_the_table(state: State, verb: Verb) -> None:
+    """What the table does not name is refused and changes nothing; what it names is done, and nothing more."""
+    before = a_run(1, state, attempt=1, checkpoint_step=10)
+    effects = apply_command(a_command(CommandKind(verb), run=1, priority=3), a_situation(before))
+    legal = ORDERS[verb].get(state)
+    if legal is None:
+        assert f"cannot {verb} run 1: it is {state}; legal now: " in problem_of(effects)
+        return
+    assert effects.problem is None
+    assert effects.removed == ((1,) if verb is Verb.REMOVE else ())
     for record in effects.changed:
-        assert (record.ended_at is not None) == (record.state in ENDED)
-        assert bool(effects.orders) == (record.state in LIVE)
+        assert record.state is legal
+        assert (record.ended_at is not None) == (record.reason is not None) == (record.state in ENDED)
+    assert bool(effects.changed) == (verb is not Verb.REMOVE)
+    asked_by_page = verb in (Verb.PAUSE, Verb.STOP, Verb.CHECKPOINT) and legal in LIVE
+    kills = verb is Verb.KILL or (verb is Verb.PAUSE and state is State.STARTING)
+    assert bool(effects.orders) == (asked_by_page and not kills)
+    assert any(record.kill_ordered for record in effects.changed) == kills
 
 
 @pytest.mark.parametrize("state", [State.FAILED, State.STOPPED, State.CANCELLED])
@@ -106,3 +100,66 @@ def test_waiting_for_a_run_that_will_not_complete_any_more_is_refused(state: Sta
     command = a_command(CommandKind.SUBMIT, runs=[a_submission(2, after=1)])
     assert f"run 1 is {state}" in problem_of(apply_command(command, a_situation(a_run(1, state))))
     assert apply_command(command, a_situation(a_run(1, State.COMPLETED))).problem is None
+
+
+def test_pausing_a_running_run_asks_its_trainer() -> None:
+    effects = apply_command(a_command(CommandKind.PAUSE, run=1), a_situation(a_run(1, State.RUNNING, attempt=1)))
+    assert effects.orders == ((1, Order.PAUSE),)
+    assert [(run.state, run.kill_ordered) for run in effects.changed] == [(State.PAUSING, False)]
+
+
+def test_pausing_a_starting_run_has_its_trainer_killed() -> None:
+    """It has nothing to save."""
+    effects = apply_command(a_command(CommandKind.PAUSE, run=1), a_situation(a_run(1, State.STARTING, attempt=1)))
+    assert effects.orders == ()
+    assert [(run.state, run.kill_ordered) for run in effects.changed] == [(State.PAUSING, True)]
+
+
+def test_a_stop_of_a_run_that_was_to_be_held_is_a_stop() -> None:
+    pausing = a_run(1, State.PAUSING, attempt=1, kill_ordered=True)
+    effects = apply_command(a_command(CommandKind.STOP, run=1), a_situation(pausing))
+    assert effects.orders == ((1, Order.STOP),)
+    assert [(run.state, run.kill_ordered) for run in effects.changed] == [(State.STOPPING, False)]
+
+
+def test_pausing_a_run_that_waits_to_be_retried_takes_its_time_away() -> None:
+    retrying = a_run(1, State.RETRYING, attempt=1, retry_at=9.0)
+    (paused,) = apply_command(a_command(CommandKind.PAUSE, run=1), a_situation(retrying)).changed
+    assert (paused.state, paused.retry_at) == (State.PAUSED, None)
+
+
+def test_a_checkpoint_order_is_remembered_until_it_is_obeyed() -> None:
+    effects = apply_command(a_command(CommandKind.CHECKPOINT, 5, run=1), a_situation(a_run(1, State.RUNNING)))
+    assert effects.orders == ((1, Order.CHECKPOINT),)
+    assert [run.pending_checkpoint for run in effects.changed] == [5 << 20]
+
+
+def test_an_ended_run_is_removed() -> None:
+    effects = apply_command(a_command(CommandKind.REMOVE, run=1), a_situation(a_run(1, State.FAILED)))
+    assert (effects.removed, effects.changed) == ((1,), ())
+
+
+def test_a_run_that_another_one_waits_for_is_not_removed() -> None:
+    first, second = a_run(1, State.COMPLETED), a_run(2, after=1)
+    command = a_command(CommandKind.REMOVE, run=1)
+    assert "run 2 waits for it" in problem_of(apply_command(command, a_situation(first, second)))
+    started_before = a_run(2, after=1, attempt=1)
+    assert apply_command(command, a_situation(first, started_before)).removed == (1,)
+
+
+def test_a_removal_that_is_applied_again_comes_out_as_it_was() -> None:
+    """When the state is folded anew, the run's directory is gone, and so its submit bears nothing."""
+    submit, remove = a_command(CommandKind.SUBMIT, 1, runs=[a_submission(7)]), a_command(CommandKind.REMOVE, 2, run=7)
+    proven = a_situation(newest_proven=2, removed_by={7: 2})
+    assert apply_command(submit, proven) == Effects()
+    assert apply_command(remove, proven) == Effects()
+    refused = a_command(CommandKind.REMOVE, 1, run=7)
+    assert "no run '7'" in problem_of(apply_command(refused, proven)), "only the one that has removed it was applied"
+
+
+def test_a_submit_with_an_order_to_remove_it_behind_it_is_not_taken_for_a_removed_one() -> None:
+    """Both were acknowledged while the supervisor was away."""
+    submit = a_command(CommandKind.SUBMIT, 1, runs=[a_submission(7)])
+    assert [birth.record.id for birth in apply_command(submit, a_situation()).born] == [7]
+    remove = a_command(CommandKind.REMOVE, 2, run=7)
+    assert "it is queued" in problem_of(apply_command(remove, a_situation(a_run(7))))

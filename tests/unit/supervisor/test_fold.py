@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from run_records import a_checkpoint, a_line, a_run, a_spec, an_epoch, ended, started
+from run_records import TIME, a_checkpoint, a_line, a_run, a_spec, an_epoch, ended, started
 
 from trainerd.contracts.run_record import RunRecord
 from trainerd.contracts.states import ENDED, LIVE, Reason, State
+from trainerd.supervisor.attempt_end import end_never_begun
 from trainerd.supervisor.fold import begin_attempt, fold_event
 
 
@@ -95,6 +96,119 @@ def test_a_trainer_that_the_daemon_killed_as_it_ended_is_no_failure_of_its_run()
     run = fold_all(run, started(), ended("crashed", signal=9))
     assert (run.state, run.reason, run.failures) == (State.INTERRUPTED, None, 0)
     assert not begin_attempt(run.updated(killed_by_daemon=True), 2).killed_by_daemon
+
+
+@pytest.mark.parametrize("said", ["crashed", "interrupted", "paused", "stopped"])
+def test_a_killed_run_is_stopped_and_killed_and_that_is_no_error(said: str) -> None:
+    killed = fold_event(a_started_run(), started()).updated(state=State.STOPPING, kill_ordered=True)
+    run = fold_event(killed, ended(said, reason="user_stop", signal=9, error="killed by SIGKILL"))
+    assert (run.state, run.reason, run.error, run.signal) == (State.STOPPED, Reason.KILLED, None, 9)
+    assert (run.kill_ordered, run.retry_at, run.ended_at is None) == (False, None, False)
+
+
+@pytest.mark.parametrize(("said", "reason"), [("completed", "finished"), ("failed", "diverged")])
+def test_the_last_word_of_a_killed_trainer_stands(said: str, reason: str) -> None:
+    for state in (State.STOPPING, State.PAUSING):
+        killed = fold_event(a_started_run(), started()).updated(state=state, kill_ordered=True)
+        run = fold_event(killed, ended(said, reason=reason))
+        assert (run.state, run.reason, run.kill_ordered) == (State(said), Reason(reason), False)
+
+
+@pytest.mark.parametrize("said", ["crashed", "interrupted", "paused"])
+def test_a_run_that_was_paused_before_it_had_begun_is_held(said: str) -> None:
+    pausing = a_started_run().updated(state=State.PAUSING, kill_ordered=True)
+    run = fold_event(pausing, ended(said, signal=9, error="killed by SIGKILL"))
+    assert (run.state, run.attempt, run.failures, run.kill_ordered) == (State.HELD, 1, 0, False)
+    assert (run.reason, run.ended_at, run.error, run.signal) == (None, None, None, None)
+
+
+@pytest.mark.parametrize("said", ["crashed", "interrupted", "paused"])
+def test_a_pausing_run_is_paused_however_its_trainer_ended(said: str) -> None:
+    pausing = fold_event(a_started_run(), started()).updated(state=State.PAUSING)
+    run = fold_event(pausing, ended(said))
+    assert (run.state, run.reason, run.failures) == (State.PAUSED, None, 0)
+
+
+def test_a_stop_overrules_a_pause_that_was_obeyed_at_the_same_time() -> None:
+    stopping = fold_event(a_started_run(), started()).updated(state=State.STOPPING)
+    run = fold_event(stopping, ended("paused"))
+    assert (run.state, run.reason) == (State.STOPPED, Reason.USER_STOP)
+
+
+@pytest.mark.parametrize(
+    ("state", "said", "reason"),
+    [(State.PAUSING, "held", None), (State.STOPPING, "stopped", Reason.KILLED)],
+)
+def test_a_trainer_that_never_began_ends_as_was_ordered(state: State, said: str, reason: Reason | None) -> None:
+    run = end_never_begun(a_started_run().updated(state=state, kill_ordered=True), "killed", TIME)
+    assert (run.state, run.reason, run.kill_ordered) == (State(said), reason, False)
+    assert (run.ended_at is not None) == (run.state in ENDED)
+    failed = end_never_begun(a_started_run(gpus=("GPU-1",)), "attempt 1 is not newer than 3", TIME)
+    assert (failed.state, failed.error, failed.gpus) == (State.FAILED, "attempt 1 is not newer than 3", ())
+
+
+@pytest.mark.parametrize("decided", ["held", "paused", "stopped"])
+def test_what_was_decided_about_a_crash_stands_where_the_order_is_not_known(decided: str) -> None:
+    """A state that was lost does not know that the run was starting when the order came."""
+    reason = "killed" if decided == "stopped" else None
+    for max_failures in (1, 3):
+        run = fold_all(a_started_run(spec=a_spec(max_failures=max_failures)), started(), ended("crashed", signal=9))
+        run = fold_event(run, ended(decided, reason=reason, signal=9))
+        assert (run.state, run.reason, run.failures) == (State(decided), reason, 0)
+        assert (run.ended_at is not None) == (run.state in ENDED)
+        assert run.retry_at is None
+    stopped = fold_all(a_started_run(), started(), ended("stopped", reason="user_stop"))
+    assert fold_event(stopped, ended("stopped", reason="killed")).reason is Reason.KILLED
+
+
+def test_an_end_that_a_command_brought_about_is_no_news() -> None:
+    """A run that was cancelled and queued again is not cancelled once more by the line about the first time."""
+    cancelled = ended("cancelled", attempt=0, reason="cancelled")
+    assert fold_event(a_run(), cancelled).state is State.CANCELLED
+    assert fold_event(a_run(), {**cancelled, "command": 7}) == a_run()
+
+
+def test_a_checkpoint_order_waits_until_it_is_obeyed() -> None:
+    run = fold_event(a_started_run(), started()).updated(pending_checkpoint=50)
+    run = fold_event(run, a_checkpoint(10))
+    run = fold_event(run, {**a_checkpoint(20), "order": 49})
+    assert run.pending_checkpoint == 50
+    crashed = fold_event(run, ended("crashed"))
+    assert crashed.pending_checkpoint == 50, "the next attempt owes it"
+    assert fold_event(run, ended("failed", reason="error")).pending_checkpoint is None
+    again = fold_event(run, {**a_checkpoint(20), "order": 50})
+    assert (again.pending_checkpoint, again.checkpoint_step) == (None, 20), "the one that was there is pinned"
+
+
+def test_the_label_of_a_run_is_the_worst_of_all_its_resumes() -> None:
+    run = fold_event(a_started_run(), started())
+    labels = []
+    for event, label in [
+        ("resumed", "exact"),
+        ("replayed", "exact"),
+        ("resumed", "within_tolerance"),
+        ("replayed", "exact"),
+        ("replay_differed", "diverged_on_resume"),
+        ("resumed", "exact"),
+    ]:
+        assert run.exactness == (labels[-1] if labels else None)
+        run = fold_event(run, a_line(event, step=10, epoch=1, exactness=label))
+        labels.append(run.exactness)
+    assert labels == ["exact", "exact", *["within_tolerance"] * 2, *["diverged_on_resume"] * 2]
+    assert begin_attempt(run, 2).exactness == "diverged_on_resume"
+
+
+def test_a_state_that_was_lost_knows_what_was_decided_about_an_attempt() -> None:
+    decision = {"gpus": ["GPU-a"], "settled_order": 7, "checkpoint_order": 8}
+    run = fold_event(a_run(pending_checkpoint=3), a_line("starting", 1, **decision, applied=6))
+    assert (run.state, run.attempt, run.gpus) == (State.STARTING, 1, ("GPU-a",))
+    assert (run.settled_order, run.pending_checkpoint) == (7, 8)
+
+
+def test_a_state_that_was_lost_learns_the_gpus_from_the_trainer() -> None:
+    line = {**started(), "gpus": ["GPU-a"]}
+    assert fold_event(a_run(), line).gpus == ("GPU-a",)
+    assert fold_event(a_started_run(gpus=("GPU-b",)), line).gpus == ("GPU-b",)
 
 
 def test_an_interruption_that_follows_a_crash_takes_the_failure_back() -> None:

@@ -7,13 +7,18 @@ from pathlib import Path
 import pytest
 from run_records import TIME, a_command, a_run
 
+from tests.polling import poll
 from trainerd.contracts.commands import CommandKind
-from trainerd.contracts.journal import Event
+from trainerd.contracts.journal import Event, Line
+from trainerd.contracts.outcome import read_outcome
 from trainerd.contracts.pages import Order, OrdersPage
 from trainerd.contracts.run_directory import RunDirectory
+from trainerd.contracts.states import Reason, State
 from trainerd.supervisor.apply import Birth
-from trainerd.supervisor.journals import append_if_last, read_unfolded
-from trainerd.supervisor.orders import give_order, interrupt, newest_order
+from trainerd.supervisor.endings import record_end
+from trainerd.supervisor.journals import append_if_last, lines_before, read_unfolded
+from trainerd.supervisor.orders import give_order, interrupt, newest_order, repeat_checkpoint_order
+from trainerd.supervisor.removal import Deletion, set_aside
 from trainerd.supervisor.run_birth import bear_run, find_newest_proven, was_born
 
 
@@ -51,6 +56,51 @@ def test_the_newest_run_directory_shows_how_far_commands_were_applied(directory:
     assert find_newest_proven(runs, 20) == 9
     assert find_newest_proven(runs, 8) == 5, "a directory from a newer command log proves nothing"
     assert find_newest_proven(runs / "none", 20) == 0
+
+
+def test_a_removal_shows_how_far_commands_were_applied(directory: RunDirectory) -> None:
+    """Else the submit of a removed run that was the newest would count as new, and the run would come back."""
+    runs = directory.path.parent
+    for _ in range(2):
+        set_aside(runs, 1, 12)
+    assert not directory.path.exists()
+    assert find_newest_proven(runs, 20) == 12
+    assert find_newest_proven(runs, 11) == 0, "a removal from a newer command log proves nothing"
+    set_aside(runs, 9, 13)
+    assert find_newest_proven(runs, 20) == 13, "its directory was gone before"
+
+
+def test_what_was_set_aside_is_deleted_also_by_the_next_supervisor(directory: RunDirectory) -> None:
+    runs = directory.path.parent
+    set_aside(runs, 1, 12)
+    assert [path.name for path in runs.iterdir() if path.is_dir()] == ["removing-1"]
+    Deletion(runs).go_on()
+    poll(lambda: not (runs / "removing-1").exists(), lambda: "the directory to be deleted")
+
+
+def test_a_checkpoint_order_that_is_repeated_is_newer_than_all_that_is_settled(directory: RunDirectory) -> None:
+    give_order(directory, Order.CHECKPOINT, 6)
+    interrupt(directory)
+    settled = newest_order(directory)
+    assert repeat_checkpoint_order(directory, None) is None
+    assert newest_order(directory) == settled
+    assert repeat_checkpoint_order(directory, 6 << 20) == settled + 1
+    assert OrdersPage(directory.orders_page).number(Order.CHECKPOINT) == settled + 1
+
+
+def test_an_end_is_written_once_and_never_over_a_newer_one(directory: RunDirectory) -> None:
+    offset = read_unfolded(directory.events, 0).lines[-1].end
+    killed = a_run(1, State.STOPPED, attempt=1, reason=Reason.KILLED, ended_at=TIME)
+    for _ in range(2):
+        directory.outcome.unlink(missing_ok=True)
+        record_end(directory, killed, offset, TIME, command=7)
+        assert read_outcome(directory.outcome).reason == "killed"
+    (line,) = read_unfolded(directory.events, offset).lines
+    assert (line.event["state"], line.event["reason"], line.event["command"]) == ("stopped", "killed", 7)
+    append_if_last(directory, 2, line.end, Event.STARTED)
+    directory.outcome.unlink()
+    record_end(directory, killed, offset, TIME)
+    assert not directory.outcome.exists(), "the journal goes on"
 
 
 def test_a_commands_order_is_newer_than_any_interruption_before_it(directory: RunDirectory) -> None:
@@ -96,3 +146,29 @@ def test_a_torn_line_is_not_read_and_a_foreign_one_is_passed_over(directory: Run
 def test_an_offset_beyond_the_end_reads_from_the_start(directory: RunDirectory) -> None:
     unfolded = read_unfolded(directory.events, 10_000)
     assert (unfolded.start, len(unfolded.lines)) == (0, 1)
+
+
+def a_decision(applied: int) -> Line:
+    return Line({"event": "starting", "attempt": 1, "time": LATER, "applied": applied}, end=0)
+
+
+def a_word_of_the_trainer(time: str) -> Line:
+    return Line({"event": "started", "attempt": 1, "time": time}, end=0)
+
+
+EARLIER, LATER = TIME.replace("03:00", "02:00"), TIME.replace("03:00", "04:00")
+
+
+@pytest.mark.parametrize(
+    ("lines", "before"),
+    [
+        ([a_decision(6)], 1),
+        ([a_decision(7)], 0),
+        ([a_word_of_the_trainer(EARLIER), a_word_of_the_trainer(LATER)], 1),
+        ([a_word_of_the_trainer(LATER), a_decision(6), a_word_of_the_trainer(EARLIER)], 3),
+        ([a_decision(5), a_word_of_the_trainer(EARLIER), a_decision(7), a_word_of_the_trainer(EARLIER)], 2),
+    ],
+)
+def test_a_command_is_applied_again_after_the_same_lines(lines: list[Line], before: int) -> None:
+    """A decision of the supervisor tells which command was the newest then, and that all lines before it were known."""
+    assert lines_before(a_command(CommandKind.KILL, 7), lines) == lines[:before]

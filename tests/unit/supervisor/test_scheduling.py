@@ -69,6 +69,13 @@ def test_a_run_waits_in_vain_for_one_that_ended_otherwise() -> None:
     assert not dependency_failed(dependent, {1: a_run(1, State.COMPLETED)}.get)
 
 
+def test_a_run_that_has_started_once_waits_for_no_other_any_more() -> None:
+    """The other may have been removed since."""
+    resumed = a_run(2, after=1, attempt=1)
+    assert not dependency_failed(resumed, lambda _: None)
+    assert started(resumed) == [2]
+
+
 RUNS = st.builds(
     lambda state, priority, gpus, held: (state, priority, gpus, held),
     st.sampled_from(State),

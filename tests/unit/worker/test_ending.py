@@ -45,12 +45,13 @@ def ended_lines(directory: RunDirectory) -> list[dict[str, Any]]:
         (1, None, {"state": "failed", "reason": "diverged", "error": "nan"}, "failed", "diverged"),
         (None, signal.SIGSEGV, LAST_WORD, "completed", "early_stopping"),  # died in its teardown, all was committed
         (None, signal.SIGKILL, None, CRASHED, "error"),
+        (None, signal.SIGTERM, None, "interrupted", None),  # before the trainer could obey it
         (0, None, None, CRASHED, "error"),  # an exit without a last word is never a completion
         (130, None, None, CRASHED, "error"),
         (None, None, None, CRASHED, "error"),
     ],
 )
-def test_the_last_word_decides_and_without_one_it_is_a_crash(
+def test_the_last_word_decides_and_without_one_it_is_a_crash_or_an_interruption(
     exit_code: int | None, signal_number: int | None, finishing: dict[str, Any] | None, state: str, reason: str | None
 ) -> None:
     ending = classify_end(exit_code, signal_number, finishing)
