@@ -13,21 +13,12 @@ from trainctl.daemon import Daemon
 from trainctl.output import FORMATS
 from trainerd.contracts.places import client_sockets
 
-VERBS = (
-    "submit",
-    "status",
-    "list",
-    "show",
-    "follow",
-    "logs",
-    "metrics",
-    "events",
-    "wait",
-    "stop",
-    "cancel",
-    "check",
-    "config",
-)
+SECTIONS = {
+    "Submit and look": ("submit", "status", "list", "show", "follow", "wait", "logs", "metrics", "events"),
+    "Give orders": ("pause", "resume", "checkpoint", "stop", "kill", "cancel", "retry", "move", "remove"),
+    "Configurations, without a daemon": ("check", "config"),
+}
+VERBS = tuple(verb for verbs in SECTIONS.values() for verb in verbs)
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -43,6 +34,13 @@ class Verbs(click.Group):
             return None
         command: click.Command = importlib.import_module(f"trainctl.commands.{cmd_name}").command
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        width = formatter.width - 6 - max(map(len, VERBS))
+        for title, verbs in SECTIONS.items():
+            with formatter.section(title):
+                commands = [(verb, self.get_command(ctx, verb)) for verb in verbs]
+                formatter.write_dl([(verb, found.get_short_help_str(width)) for verb, found in commands if found])
 
 
 def examples(*lines: str) -> str:

@@ -13,11 +13,16 @@ _OVERRIDE = re.compile(r"[+~]{0,2}[A-Za-z_][\w.\-\[\]]*=")
 
 def split_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     """(files, overrides). A file whose name looks like an override is written with a directory: ./a=b.yaml."""
-    overrides = [argument for argument in arguments if _OVERRIDE.match(argument)]
-    files = [argument for argument in arguments if not _OVERRIDE.match(argument)]
+    files, overrides = split_overrides(arguments)
     if not files:
         raise UsageError("name a configuration file")
     return files, overrides
+
+
+def split_overrides(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """(what is no override, overrides)."""
+    overrides = [argument for argument in arguments if _OVERRIDE.match(argument)]
+    return [argument for argument in arguments if not _OVERRIDE.match(argument)], overrides
 
 
 def read_configurations(files: Sequence[str]) -> list[tuple[str, str]]:

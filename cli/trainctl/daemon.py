@@ -17,8 +17,9 @@ from urllib.parse import quote, urlencode
 
 from trainctl.http_client import Response, exchange
 from trainctl.problems import ReportedError
-from trainctl.reach import connect
-from trainerd.contracts.errors import Unreachable
+from trainctl.reach import connect, is_alive
+from trainerd.contracts.errors import NoSuchRun, TrainerdError, Unreachable
+from trainerd.contracts.states import Verb
 
 if TYPE_CHECKING:
     from trainctl.server_sent_events import ServerSentEvent
@@ -30,6 +31,8 @@ RECONNECT_SECONDS = 60.0  # how long a daemon that has answered before may be aw
 FIRST_ANSWER_SECONDS = 5.0  # the same for one that has taken a connection, and may be no daemon at all
 ANSWER_SECONDS = 15.0  # longer than the control plane waits for the supervisor
 INSPECTION_SECONDS = 90.0  # longer than one inspection may take
+START_SECONDS = 3.0  # how long one that lives may be without a control socket: its control plane is started again
+_INSPECTED = (Verb.RESUME, Verb.RETRY)
 _PAUSE_SECONDS = 0.1
 
 
@@ -67,15 +70,17 @@ class Daemon:
 
     def order(self, verb: str, reference: str, **details: Any) -> Json:
         """Give an order about a run. The answer is the run, or holds the `command` to await."""
-        return self._post(f"{_run(reference)}/{verb}", details)
+        silence_seconds = INSPECTION_SECONDS if verb in _INSPECTED else ANSWER_SECONDS
+        return self._post(f"{_run(reference)}/{verb}", details, silence_seconds)
 
     def command(self, number: int) -> Json:
         """What became of an order: number, state (pending, applied, refused), problem."""
         return self._get(f"/v1/commands/{number}")
 
-    def wait(self, reference: str, seconds: float) -> Json:
-        """The run once it has settled, or as it is after `seconds`."""
-        return self._get(f"{_run(reference)}/wait?timeout={seconds:.3f}", silence_seconds=seconds + ANSWER_SECONDS)
+    def wait(self, reference: str, seconds: float, until: str = "settled") -> Json:
+        """The run once it is what is waited `until`, or as it is after `seconds`."""
+        target = f"{_run(reference)}/wait?timeout={seconds:.3f}&until={until}"
+        return self._get(target, silence_seconds=seconds + ANSWER_SECONDS)
 
     def read(self, reference: str, file: str) -> Iterator[bytes]:
         """The bytes of a run's `events`, `metrics` or `log`, as far as it has them now."""
@@ -129,12 +134,19 @@ class Daemon:
             try:
                 return attempt()
             except (ConnectionError, Unreachable) as error:
-                patience = self._reconnect_seconds if self._has_answered else self._first_answer_seconds
-                if not self._was_reached or time.monotonic() - start > patience:
+                if time.monotonic() - start > self._patience_seconds():
                     raise error if isinstance(error, Unreachable) else _lost(error) from error
             except OSError as error:
                 raise _lost(error) from error
             time.sleep(_PAUSE_SECONDS)
+
+    def _patience_seconds(self) -> float:
+        """How long a daemon that does not answer is given."""
+        if self._has_answered:
+            return self._reconnect_seconds
+        if self._was_reached:
+            return self._first_answer_seconds
+        return START_SECONDS if is_alive(self._sockets) else 0.0
 
     def _ask(
         self,
@@ -152,7 +164,7 @@ class Daemon:
             response = exchange(connection, method, target, headers, body)
             self._has_answered = True
             if response.status >= 300:
-                raise ReportedError(_document(response))
+                raise _problem(response)
         except BaseException:
             connection.close()
             raise
@@ -160,6 +172,9 @@ class Daemon:
 
 
 def _run(reference: str) -> str:
+    """Raises NoSuchRun for what would be another path: no run has such a name."""
+    if not reference or "/" in reference:
+        raise NoSuchRun(reference)
     return f"/v1/runs/{quote(reference, safe='')}"
 
 
@@ -173,6 +188,12 @@ def _document(response: Response) -> Json:
     if not isinstance(document, dict):
         raise Unreachable(f"the daemon answers {response.status} with what is not JSON: {text[:80]!r}")
     return document
+
+
+def _problem(response: Response) -> TrainerdError:
+    """What the daemon answers instead; Unreachable where it asks to be asked again, as while its state is rebuilt."""
+    reported = ReportedError(_document(response))
+    return Unreachable(str(reported)) if "retry-after" in response.headers else reported
 
 
 def _lost(error: OSError) -> Unreachable:

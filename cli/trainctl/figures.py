@@ -67,3 +67,9 @@ def best_of_run(run: Mapping[str, Any]) -> str:
     if not monitor or monitor.get("best") is None:
         return UNKNOWN
     return f"{monitor['name']} {number(monitor['best'])} at epoch {monitor['best_epoch']}"
+
+
+def exactness_of_run(run: Mapping[str, Any]) -> str | None:
+    """How truly the run has gone on after its interruptions; None where it never had to."""
+    exactness = run.get("exactness")
+    return exactness and str(exactness).replace("_", " ")

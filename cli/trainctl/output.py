@@ -35,12 +35,6 @@ def _describe_run() -> Callable[[Json], list[str]]:
     return describe_run
 
 
-def write_if_asked(runs: Sequence[Json], form: str | None) -> None:
-    """Write the runs that an order was about where a script wants them; people have been told already."""
-    if form is not None:
-        write_runs(runs, form)
-
-
 def write_list(records: Sequence[Json], form: str) -> None:
     """Write records as an array (json), one a line (jsonl), or by their ids alone (id)."""
     match form:

@@ -15,6 +15,7 @@ class ReportedError(TrainerdError):
     def __init__(self, document: dict[str, Any]) -> None:
         super().__init__(document)
         self.findings = [Finding.from_json(finding) for finding in document.get("findings") or []]
+        self.changes: list[dict[str, Any]] = document.get("changes") or []  # of the configuration
         self._detail = str(document.get("detail") or document.get("title") or "the daemon reports a problem")
         code = document.get("exit_code")
         self._exit_code = ExitCode(code) if code in _CODES else ExitCode.FAILED

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from trainerd.contracts import unix_sockets
 from trainerd.contracts.errors import NotPermitted, TrainerdError, Unreachable
+from trainerd.contracts.locks import holder_of
+from trainerd.contracts.places import user_home, user_socket
 
 
 def connect(sockets: Sequence[Path]) -> socket.socket:
@@ -24,6 +26,25 @@ def connect(sockets: Sequence[Path]) -> socket.socket:
         except OSError as error:
             failures[path] = error
     raise _explain(failures)
+
+
+def is_alive(sockets: Sequence[Path]) -> bool:
+    """Whether a `trainerd up` lives behind one of `sockets`, whoever listens there at the moment."""
+    return any(_is_held(home / "up.lock") for path in sockets for home in _homes_of(path))
+
+
+def _homes_of(path: Path) -> list[Path]:
+    """Where the daemon behind a control socket may have its home."""
+    named = os.environ.get("TRAINERD_HOME")
+    is_users = path == user_socket(os.environ)
+    return [path.parent, *([Path(named)] if named else []), *([user_home(os.environ)] if is_users else [])]
+
+
+def _is_held(lock: Path) -> bool:
+    try:
+        return holder_of(lock) is not None
+    except OSError:
+        return False
 
 
 def _explain(failures: dict[Path, OSError]) -> TrainerdError:

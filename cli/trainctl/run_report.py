@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from trainctl.figures import best_of_run, duration, epoch_of_run, moment, seconds_between, size
+from trainctl.figures import best_of_run, duration, epoch_of_run, exactness_of_run, moment, seconds_between, size
 from trainctl.tables import draw_facts, draw_table
+from trainerd.contracts.states import RESTARTABLE
 
 Json = dict[str, Any]
 
@@ -20,6 +21,7 @@ def describe_run(run: Json) -> list[str]:
         ("best", best_of_run(run) if run.get("monitor") else None),
         ("model", _model(run)),
         ("attempt", str(run["attempt"]) if run["attempt"] else None),
+        ("resumed", exactness_of_run(run)),
         ("priority", str(run["priority"])),
         ("after", run.get("after") and f"run {run['after']}"),
         ("processes", ", ".join(str(pid) for pid in run["pids"])),
@@ -27,6 +29,7 @@ def describe_run(run: Json) -> list[str]:
         ("started", moment(run["started_at"]) if run["started_at"] else None),
         ("ended", _ended(run)),
         ("directory", run["run_dir"]),
+        ("legal now", ", ".join(_legal(run))),
     ]
     return [
         f"run {run['id']} ({run['name']})",
@@ -59,6 +62,12 @@ def _state(run: Json) -> str:
     ]
     details = ", ".join(part for part in ending if part)
     return f"{run['state']} ({details})" if details else str(run["state"])
+
+
+def _legal(run: Json) -> list[str]:
+    """What may be ordered of the run; of one that has ended or is paused, also to begin it anew."""
+    legal: list[str] = run.get("legal") or []
+    return [*legal, "retry --from-start"] if run["state"] in RESTARTABLE else legal
 
 
 def _model(run: Json) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from enum import StrEnum
 from typing import Any
 
 from trainctl.daemon import Daemon
@@ -14,9 +15,26 @@ from trainerd.contracts.states import SETTLED, State
 
 Json = dict[str, Any]
 
-_LOOK_SECONDS = 30  # one request to wait; the daemon answers at once when the run settles
+_LOOK_SECONDS = 30  # one request to wait; the daemon answers at once when it is over
 _PAUSE_SECONDS = 0.2
 _SEVERITY = (ExitCode.DONE, ExitCode.RESUMABLE, ExitCode.FAILED)
+
+
+class Until(StrEnum):
+    """What is waited for, as the control plane names it."""
+
+    SETTLED = "settled"  # ended or paused
+    HALTED = "halted"  # no order is ending its trainer any more
+    CHECKPOINTED = "checkpointed"  # no checkpoint is ordered and not yet committed, or the run is settled
+
+    def is_true_of(self, run: Json) -> bool:
+        match self:
+            case Until.SETTLED:
+                return run["state"] in SETTLED
+            case Until.HALTED:
+                return run["state"] not in (State.PAUSING, State.STOPPING)
+            case Until.CHECKPOINTED:
+                return run["pending_checkpoint"] is None or run["state"] in SETTLED
 
 
 def await_command(daemon: Daemon, number: int) -> None:
@@ -30,12 +48,14 @@ def await_command(daemon: Daemon, number: int) -> None:
         raise ReportedError(answer["problem"])
 
 
-def await_settled(daemon: Daemon, reference: str, deadline: float | None = None) -> Json | None:
-    """The run once it has ended or is paused; None if it has not by `deadline` (time.monotonic())."""
+def await_run(
+    daemon: Daemon, reference: str, until: Until = Until.SETTLED, deadline: float | None = None
+) -> Json | None:
+    """The run once it is what is waited `until`; None if it is not by `deadline` (time.monotonic())."""
     while True:
         left = _LOOK_SECONDS if deadline is None else deadline - time.monotonic()
-        run = daemon.wait(reference, max(0, min(_LOOK_SECONDS, left)))
-        if run["state"] in SETTLED:
+        run = daemon.wait(reference, max(0, min(_LOOK_SECONDS, left)), until)
+        if until.is_true_of(run):
             return run
         if deadline is not None and time.monotonic() >= deadline:
             return None

@@ -17,6 +17,7 @@ from typing import Any
 import psutil
 
 from tests.polling import poll
+from trainctl.daemon import Daemon
 
 Json = dict[str, Any]
 
@@ -43,6 +44,15 @@ class LiveDaemon:
 
     def is_up(self) -> bool:
         return self._up.poll() is None
+
+    @property
+    def pid(self) -> int:
+        """Of `trainerd up`."""
+        return self._up.pid
+
+    def await_death(self) -> None:
+        """However it ends."""
+        self._up.wait(timeout=60)
 
     def await_end(self) -> None:
         """Whatever it was that asked it to end, it ends with 0."""
@@ -73,11 +83,15 @@ class LiveDaemon:
         document: Json = json.loads(shown.stdout)
         return document
 
+    def look_at(self, run: str) -> Json:
+        """The same as `show`, without a process of its own: for looking again and again."""
+        return Daemon([self.home / "control.sock"]).run(run)
+
     def await_step(self, run: str, step: int) -> Json:
         """The run once it has done at least `step` steps. (The step is live; the process is known a moment later.)"""
 
         def look() -> Json | None:
-            found = self.show(run)
+            found = self.look_at(run)
             assert found["state"] in ("queued", "starting", "running"), found
             return found if found["step"] >= step and found["pids"] else None
 
@@ -130,7 +144,10 @@ class Terminal:
 
     def press_ctrl_c(self) -> None:
         """What the key does: the terminal sends SIGINT to the whole foreground process group."""
-        os.write(self._master, b"\x03")
+        self.press("\x03")
+
+    def press(self, keys: str) -> None:
+        os.write(self._master, keys.encode())
 
     def read_to_the_end(self) -> int:
         """Read everything; trainctl's exit code."""

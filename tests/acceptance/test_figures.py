@@ -13,6 +13,8 @@ from benchmarks.own_daemon import own_daemon
 
 TURNS = 6
 
+pytestmark = pytest.mark.figures
+
 
 @pytest.mark.timeout(240)
 def test_the_built_in_loop_beats_the_plain_one_and_comes_near_the_limit() -> None:

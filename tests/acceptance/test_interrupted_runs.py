@@ -15,13 +15,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import psutil
 import pytest
-from live_daemon import Json, LiveDaemon, own_environment
+from live_daemon import LiveDaemon, own_environment
 
+from tests.frozen_trainer import await_order, events, frozen_inside_epoch, newest_checkpoint, points
 from tests.polling import poll
-from trainerd.contracts.json_lines import read_lines
-from trainerd.contracts.pages import Order, OrdersPage, PulsePage
+from trainerd.contracts.pages import Order
 from trainerd.contracts.run_directory import RunDirectory
 
 STEPS_PER_EPOCH = 51  # 1215 training samples in 152 batches, three to a group: the last batch and group are short
@@ -93,7 +92,7 @@ def test_stop_and_ctrl_c_inside_epochs_change_no_bit(
     """
     run = daemon.submit(exact)
     directory = RunDirectory(Path(daemon.show(run)["run_dir"]))
-    with frozen_inside_epoch(2, directory) as step:
+    with frozen_in_epoch(2, directory, attempt=1) as step:
         stopping = subprocess.Popen(["trainctl", "stop", run], env=daemon.environment)
         await_order(Order.STOP, directory)
     assert stopping.wait(timeout=60) == 0
@@ -103,7 +102,7 @@ def test_stop_and_ctrl_c_inside_epochs_change_no_bit(
     copy = RunDirectory(tmp_path / "copy")
     shutil.copytree(directory.path, copy.path)
     with training(exact, copy.path) as process:
-        with frozen_inside_epoch(3, copy) as step:
+        with frozen_in_epoch(3, copy, attempt=2) as step:
             os.killpg(process.pid, signal.SIGINT)  # as a terminal does
         assert process.wait(timeout=60) == 75
     assert_stopped_at(step, copy)
@@ -136,7 +135,7 @@ def test_runs_go_on_by_themselves_when_the_daemon_has_been_down(
     """The one that was training before the one that was waiting; neither needs an order."""
     run, waiting = daemon.submit(exact), daemon.submit(exact, "trainer.max_epochs=1")
     directory = RunDirectory(Path(daemon.show(run)["run_dir"]))
-    with frozen_inside_epoch(2, directory) as step:
+    with frozen_in_epoch(2, directory, attempt=1) as step:
         down = subprocess.Popen(["trainerd", "down"], env=daemon.environment, stderr=subprocess.DEVNULL)
         await_order(Order.INTERRUPT, directory)
     assert down.wait(timeout=60) == 0
@@ -181,48 +180,11 @@ def await_file(path: Path, process: subprocess.Popen[bytes]) -> None:
 
 
 @contextmanager
-def frozen_inside_epoch(epoch: int, directory: RunDirectory) -> Iterator[int]:
-    """The trainer stands still at this step, strictly inside this epoch or a later one, until the block ends.
-
-    So whatever is asked of it in the block is asked at this step, however busy the machine is: the trainer is stopped
-    soon after its start, and then let go for moments until it has come far enough.
-    """
+def frozen_in_epoch(epoch: int, directory: RunDirectory, attempt: int) -> Iterator[int]:
+    """The trainer of this attempt stands still at this step, strictly inside this epoch or a later one."""
     aim = (epoch - 1) * STEPS_PER_EPOCH + random.randint(1, STEPS_PER_EPOCH // 2)
-    pid = poll(lambda: trainer_pid(directory), "the trainer is at work", seconds=60)
-    trainer = psutil.Process(pid)
-    try:
-        poll(lambda: suspended_at(trainer, directory, aim), f"the trainer stands still at step {aim}", seconds=60)
-        yield pulse_step(directory)
-    finally:
-        trainer.resume()
-
-
-def trainer_pid(directory: RunDirectory) -> int | None:
-    """Of the newest attempt, once it has done a step."""
-    newest = events(directory, "first_step")[-1:]
-    started = [event for event in events(directory, "started") if newest and event["attempt"] == newest[0]["attempt"]]
-    ended = [event["attempt"] for event in events(directory, "ended")]
-    return started[0]["pid"] if started and started[0]["attempt"] not in ended else None
-
-
-def suspended_at(trainer: psutil.Process, directory: RunDirectory, aim: int) -> bool:
-    """Whether the trainer stands at `aim` or later and inside an epoch; else it goes on until the next look."""
-    if trainer.status() != psutil.STATUS_STOPPED:
-        trainer.suspend()
-        return False
-    step = pulse_step(directory)
-    if step >= aim and 1 <= step % STEPS_PER_EPOCH <= STEPS_PER_EPOCH - 2:  # the update under way is inside too
-        return True
-    trainer.resume()
-    return False
-
-
-def pulse_step(directory: RunDirectory) -> int:
-    return PulsePage(directory.pulse_page).read().step if directory.pulse_page.exists() else 0
-
-
-def await_order(order: Order, directory: RunDirectory) -> None:
-    poll(lambda: OrdersPage(directory.orders_page).number(order), f"the trainer is asked to {order.name}", seconds=60)
+    with frozen_inside_epoch(aim, directory, attempt) as step:
+        yield step
 
 
 def assert_stopped_at(step: int, directory: RunDirectory) -> None:
@@ -243,24 +205,10 @@ def assert_same_end(directory: RunDirectory, uninterrupted: RunDirectory) -> Non
     for name in ("model.safetensors", "training.safetensors", "training.json"):
         assert (ended / name).read_bytes() == (expected / name).read_bytes(), name
     assert directory.model.read_bytes() == uninterrupted.model.read_bytes()
-    assert losses(directory) == losses(uninterrupted)
-    assert [line["step"] for line in losses(directory) if line["split"] == "train"] == list(
+    assert points(directory) == points(uninterrupted)
+    assert [line["step"] for line in points(directory) if line["split"] == "train"] == list(
         range(1, EPOCHS * STEPS_PER_EPOCH + 1)
     )
     outcomes = [json.loads(each.outcome.read_text()) for each in (directory, uninterrupted)]
     assert outcomes[0]["monitor"] == outcomes[1]["monitor"]
     assert outcomes[0]["reason"] == "early_stopping"
-
-
-def newest_checkpoint(directory: RunDirectory) -> Path:
-    return max(directory.checkpoints.glob("step-*"))
-
-
-def events(directory: RunDirectory, name: str) -> list[Json]:
-    return [event for event in read_lines(directory.events)[0] if event["event"] == name]
-
-
-def losses(directory: RunDirectory) -> list[Json]:
-    """All points, without what is true of one attempt only."""
-    lines = read_lines(directory.metrics)[0]
-    return [{key: value for key, value in line.items() if key not in ("time", "samples_per_second")} for line in lines]

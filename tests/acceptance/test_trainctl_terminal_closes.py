@@ -24,6 +24,7 @@ def assert_unharmed(daemon: LiveDaemon, before: dict[str, object]) -> None:
     assert steps == list(range(6, steps[-1] + 1, 6))
 
 
+@pytest.mark.dies("the terminal")
 @pytest.mark.parametrize("verb", ["submit", "follow"])
 def test_ctrl_c_detaches_and_says_how_to_stop_the_run(daemon: LiveDaemon, endless: Path, verb: str) -> None:
     terminal, before = watch(daemon, endless, verb)
@@ -36,6 +37,7 @@ def test_ctrl_c_detaches_and_says_how_to_stop_the_run(daemon: LiveDaemon, endles
     assert_unharmed(daemon, before)
 
 
+@pytest.mark.dies("the terminal")
 @pytest.mark.parametrize("verb", ["submit", "follow"])
 def test_closing_the_terminal_ends_the_watching_only(daemon: LiveDaemon, endless: Path, verb: str) -> None:
     terminal, before = watch(daemon, endless, verb)
@@ -59,6 +61,7 @@ def watch(daemon: LiveDaemon, configuration: Path, verb: str) -> tuple[Terminal,
     return terminal, daemon.await_step(run, 10)
 
 
+@pytest.mark.dies("the control plane")
 def test_watching_goes_on_when_the_control_plane_is_killed(daemon: LiveDaemon, endless: Path, tmp_path: Path) -> None:
     """Every epoch is shown once: none is lost and none is repeated. The run does not notice."""
     run = daemon.submit(endless)

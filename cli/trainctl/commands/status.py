@@ -8,10 +8,10 @@ import click
 
 from trainctl.command_line import daemon_option, examples, output_option
 from trainctl.daemon import Daemon
-from trainctl.figures import UNKNOWN, best_of_run, duration, epoch_of_run, moment, size
+from trainctl.figures import UNKNOWN, best_of_run, duration, epoch_of_run, exactness_of_run, moment, size
 from trainctl.output import write_json, write_lines, write_list, write_runs
 from trainctl.tables import draw_table
-from trainerd.contracts.states import State
+from trainerd.contracts.states import Exactness, State
 
 Json = dict[str, Any]
 
@@ -55,23 +55,26 @@ def _draw_daemon(status: Json) -> list[str]:
     away = [name for name in ("supervisor", "worker") if status[name]["state"] != "up"]
     health = f"{' and '.join(away)} away" if away else "up"
     free = size(status["disk"]["free_bytes"])
-    return [f"trainerd {status['version']} of {status['owner']}, {health}; {status['home']}, {free} free"]
+    warnings = [f"warning: {warning}" for warning in status.get("warnings", [])]
+    return [f"trainerd {status['version']} of {status['owner']}, {health}; {status['home']}, {free} free", *warnings]
 
 
 def _draw_active(status: Json) -> list[str]:
     if not status["active"]:
         return ["nothing is running" + ("" if status["queue"] else "; submit with: trainctl submit FILE")]
     rows = [
-        [str(run["id"]), run["name"], _state_and_silence(run), epoch_of_run(run), str(run["step"]), best_of_run(run)]
+        [str(run["id"]), run["name"], _state_and_notes(run), epoch_of_run(run), str(run["step"]), best_of_run(run)]
         for run in status["active"]
     ]
     return draw_table(["ID", "NAME", "STATE", "EPOCH", "STEP", "BEST"], rows)
 
 
-def _state_and_silence(run: Json) -> str:
+def _state_and_notes(run: Json) -> str:
     silence = run.get("beat_age_seconds")
     is_silent = silence is not None and silence > _SILENT_SECONDS
-    return f"{run['state']} (no step for {duration(silence)})" if is_silent else str(run["state"])
+    notes = [f"no step for {duration(silence)}"] if is_silent else []
+    notes += [] if run.get("exactness") in (None, Exactness.EXACT) else [str(exactness_of_run(run))]
+    return f"{run['state']} ({', '.join(notes)})" if notes else str(run["state"])
 
 
 def _draw_queue(runs: list[Json]) -> list[str]:

@@ -9,9 +9,9 @@ import click
 from trainctl.command_line import daemon_option, examples, runs_argument
 from trainctl.daemon import Daemon
 from trainctl.detaching import detachable
-from trainctl.references import runs_to_order
+from trainctl.references import runs_to_wait_for
 from trainctl.terminal import say
-from trainctl.waiting import await_settled, exit_code_of
+from trainctl.waiting import await_run, exit_code_of
 from trainerd.contracts.errors import ExitCode
 
 
@@ -29,11 +29,11 @@ def command(references: tuple[str, ...], timeout: float | None, daemon: Daemon) 
     Exits with 0 if all have completed, 75 if one was stopped or paused, 1 if one has failed or was cancelled.
     """
     deadline = None if timeout is None else time.monotonic() + timeout
-    named = [daemon.run(reference) for reference in runs_to_order(daemon, references)]
+    named = [daemon.run(reference) for reference in runs_to_wait_for(daemon, references)]
     settled = []
     with detachable([run["id"] for run in named]):
         for run in named:
-            ended = await_settled(daemon, str(run["id"]), deadline)
+            ended = await_run(daemon, str(run["id"]), deadline=deadline)
             if ended is None:
                 say(f"run {run['id']} has not ended within {timeout:g} s; it goes on")
                 return ExitCode.TIMEOUT

@@ -41,13 +41,27 @@ def _lines_about(event: Json, progress: Progress) -> list[str]:
         case Event.EPOCH:
             return [_epoch_line(event, progress.run.get("max_epochs"))]
         case Event.RESUMED:
-            return [f"goes on from {event['checkpoint']} (step {event['step']})"]
+            return [f"goes on from {event['checkpoint']} (step {event['step']})", *_changes(event)]
         case Event.RETRYING:
-            return [f"starts again in {duration(event['delay_seconds'])}, after {event['failures']} failures"]
+            return [_retrying_line(event)]
+        case Event.REPLAY_DIFFERED:
+            return [f"step {event['step']} was not repeated: {event['key']} was {event['was']}, is {event['now']}"]
         case Event.WARNING:
             return [f"warning: {event['message']}"]
         case _:
             return []
+
+
+def _changes(event: Json) -> list[str]:
+    """What is not as it was when the checkpoint was committed."""
+    keys = [f"{change['key']}: {change['was']} -> {change['now']}" for change in event.get("changes") or []]
+    return [f"changed: {what}" for what in [*(event.get("differences") or []), *keys]]
+
+
+def _retrying_line(event: Json) -> str:
+    when = f"in {duration(event['delay_seconds'])}" if event["delay_seconds"] else "at once"
+    failures = event["failures"]
+    return f"starts again {when}, after {failures} failure{'s' * (failures != 1)}"
 
 
 def _epoch_line(event: Json, max_epochs: int | None) -> str:

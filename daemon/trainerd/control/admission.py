@@ -6,16 +6,15 @@ All files are admitted or none is.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import shutil
 from dataclasses import dataclass
 from typing import Any
 
 from trainerd.contracts.commands import Command, CommandKind
-from trainerd.contracts.errors import DiskError, Finding, SpecificationRefused, UsageError
+from trainerd.contracts.errors import DiskError, Finding, SpecificationRefused
 from trainerd.contracts.messages import Inspect, Inspected
-from trainerd.control.commands import new_key
+from trainerd.control.commands import new_key, used_for_another
 from trainerd.control.plane import ControlPlane
 from trainerd.control.requests import SubmittedFile
 
@@ -30,14 +29,16 @@ class Checked:
     warnings: list[dict[str, Any]]
 
 
-def find_earlier_submit(plane: ControlPlane, files: list[SubmittedFile], key: str | None) -> Command | None:
-    """The submit that `key` already stands for. Raises UsageError if it was for something else."""
+def find_earlier_submit(plane: ControlPlane, requests: list[str], key: str | None) -> Command | None:
+    """The submit that `key` already stands for; `requests` are the digests of its runs.
+
+    Raises UsageError if it was for something else.
+    """
     command = plane.acknowledged.by_key(key) if key else None
     if command is None:
         return None
-    given = [_digest(file) for file in files]
-    if command.kind is not CommandKind.SUBMIT or [run["request"] for run in command.body["runs"]] != given:
-        raise UsageError(f"the idempotency key {key!r} was already used for another request (command {command.number})")
+    if command.kind is not CommandKind.SUBMIT or [run["request"] for run in command.body["runs"]] != requests:
+        raise used_for_another(command)
     return command
 
 
@@ -52,8 +53,10 @@ async def check(plane: ControlPlane, files: list[SubmittedFile]) -> Checked:
     return Checked(answers, [warning for answer in answers for warning in answer.warnings])
 
 
-def append_submit(plane: ControlPlane, files: list[SubmittedFile], checked: Checked, key: str | None) -> Command:
-    """The submit of all `files`, on disk, with an id for each.
+def append_submit(
+    plane: ControlPlane, files: list[SubmittedFile], requests: list[str], checked: Checked, key: str | None
+) -> Command:
+    """The submit of all `files`, on disk, with an id for each; `requests` are the digests of what was sent for each.
 
     Raises DiskError where nothing could be stored, or what follows from it could not.
     """
@@ -67,9 +70,9 @@ def append_submit(plane: ControlPlane, files: list[SubmittedFile], checked: Chec
             "priority": file.priority,
             "after": _resolve_dependency(plane, file),
             "hold": file.hold,
-            "request": _digest(file),
+            "request": request,
         }
-        for file, answer in zip(files, checked.specifications, strict=True)
+        for file, request, answer in zip(files, requests, checked.specifications, strict=True)
         if answer.spec is not None
     ]
     assert len(runs) == len(files), "an inspector gave neither a specification nor a finding"
@@ -90,7 +93,3 @@ def _question(file: SubmittedFile) -> Inspect:
 
 def _resolve_dependency(plane: ControlPlane, file: SubmittedFile) -> int | None:
     return None if file.after is None else plane.state.find(str(file.after)).id
-
-
-def _digest(file: SubmittedFile) -> str:
-    return hashlib.sha256(file.model_dump_json().encode()).hexdigest()

@@ -8,10 +8,12 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
 from trainerd.contracts import unix_sockets
+from trainerd.contracts.errors import StateAway
 
 POLL_SECONDS = 0.25
 _DATAGRAM_BYTES = 64
@@ -45,12 +47,17 @@ class Changes:
         self.announce()
 
     async def wait_until(self, look: Callable[[], Found | None], seconds: float) -> Found | None:
-        """What `look` finds, as soon as it finds something; None after `seconds`, or at shutdown."""
+        """What `look` finds, as soon as it finds something; None after `seconds`, or at shutdown.
+
+        While the state is being rebuilt there is nothing to be found.
+        """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + seconds
+        found: Found | None = None
         while True:
             change = self.upcoming()
-            found = look()
+            with suppress(StateAway):
+                found = look()
             remaining_seconds = deadline - loop.time()
             if found is not None or remaining_seconds <= 0 or self.closed:
                 return found

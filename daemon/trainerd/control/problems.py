@@ -10,7 +10,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from trainerd.contracts.errors import ProblemType, TrainerdError, UsageError, describe
+from trainerd.contracts.errors import ProblemType, StateAway, TrainerdError, UsageError, describe
 
 
 @dataclass
@@ -35,7 +35,8 @@ def problem_response(error: Exception) -> Response:
     """The answer to a request that ended in `error`."""
     document = error.document if isinstance(error, AnsweredProblem) else describe(error)
     status = document.get("status", ProblemType.FAILED.http_status)
-    return Response(json.dumps(document), status_code=status, media_type="application/problem+json")
+    headers = {"Retry-After": "1"} if isinstance(error, StateAway) else None
+    return Response(json.dumps(document), status_code=status, headers=headers, media_type="application/problem+json")
 
 
 async def _answer(request: Request, error: Exception) -> Response:

@@ -12,7 +12,7 @@ from contextlib import closing, contextmanager
 import uvicorn
 from fastapi import FastAPI
 
-from trainerd.contracts.errors import DiskError
+from trainerd.contracts.errors import DiskError, StateAway
 from trainerd.contracts.locks import PlaceLock
 from trainerd.contracts.places import Home
 from trainerd.contracts.run_directory import run_ids
@@ -101,7 +101,7 @@ class ControlServer(uvicorn.Server):
 def _open_plane(home: Home, settings: Settings, changes: Changes, answer_seconds: float) -> Iterator[ControlPlane]:
     commands = CommandLog(home.command_log)
     acknowledged = CommandLogReader(home.command_log)
-    state = StateReader(home.state)
+    state = StateReader(home.state, is_expected=lambda: acknowledged.newest_number() > 0)
     try:
         check_log_reaches_state(home.command_log, acknowledged.newest_number(), home.state, _applied_position(state))
         commands.keep_ids_above(max(run_ids(home.runs), default=0))
@@ -123,8 +123,8 @@ def _open_plane(home: Home, settings: Settings, changes: Changes, answer_seconds
 
 
 def _applied_position(state: StateReader) -> int:
-    """As the state says; 0 where it cannot be read: the supervisor names the damage, and folds it anew."""
+    """As the state says; 0 where it is lost: the supervisor names the damage, and folds it anew."""
     try:
         return state.applied_position()
-    except DiskError:
+    except (DiskError, StateAway):
         return 0

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from trainerd.contracts.errors import StateAway
 from trainerd.contracts.run_record import RunRecord
 from trainerd.contracts.states import LIVE, SETTLED
 from trainerd.control.changes import POLL_SECONDS, wait_for_event
@@ -29,7 +30,11 @@ async def observe(plane: ControlPlane, run_id: int) -> AsyncIterator[RunRecord]:
     """The run's record, now and whenever there may be news of it. Ends behind a settled one, and at shutdown."""
     while not plane.changes.closed:
         change = plane.changes.upcoming()
-        record = plane.state.run(run_id)
+        try:
+            record = plane.state.run(run_id)
+        except StateAway:
+            await wait_for_event(change, POLL_SECONDS)
+            continue
         if record is None:
             return
         yield record
@@ -63,11 +68,14 @@ async def stream_text(plane: ControlPlane, run_id: int, path: Path, event: str, 
 async def stream_run(
     plane: ControlPlane, run_id: int, events: LineFollower, metrics: LineFollower
 ) -> AsyncIterator[bytes]:
-    """The run whenever it has changed, its metrics and its events; ids are "eventsOffset.metricsOffset"."""
+    """The run whenever it has changed, its metrics and its events; ids are "eventsOffset.metricsOffset".
+
+    That it has settled is the last word, behind everything that happened before.
+    """
     shown = _Shown()
     async for record in observe(plane, run_id):
         view = summarize_run(record, plane.home)
-        if shown.is_news(view):
+        if record.state not in SETTLED and shown.is_news(view):
             yield encode_message("run", json.dumps(view).encode(), f"{events.offset}.{metrics.offset}")
         for messages in metrics.messages(lambda offset: f"{events.offset}.{offset}"):
             yield messages

@@ -12,7 +12,7 @@ from trainerd.contracts.pages import Pulse, PulsePage
 from trainerd.contracts.places import Home
 from trainerd.contracts.run_directory import RunDirectory
 from trainerd.contracts.run_record import RunRecord
-from trainerd.contracts.states import LIVE
+from trainerd.contracts.states import LIVE, legal_verbs
 from trainerd.control.checkpoint_list import list_checkpoints
 
 
@@ -31,6 +31,9 @@ def summarize_run(record: RunRecord, home: Home) -> dict[str, Any]:
         if pulse
         else record.epoch,  # the page holds the running one, from 1
         "attempt": record.attempt,
+        "exactness": record.exactness,
+        "pending_checkpoint": record.pending_checkpoint,
+        "legal": legal_verbs(record.state),
         "priority": record.priority,
         "after": record.after,
         "owner": record.owner,

@@ -29,7 +29,7 @@ from trainerd.contracts.run_directory import RunDirectory
 from trainerd.contracts.run_record import RunRecord
 from trainerd.contracts.states import Reason, State, Verb, explain_refusal, next_state
 from trainerd.store.command_log import CommandLogReader
-from trainerd.store.state import StateWriter
+from trainerd.store.state import StateChanges, StateWriter
 
 SERVE = """
 import sys
@@ -197,7 +197,7 @@ class SmallWorkerHost(threading.Thread):
             question = connection.receive()
             if isinstance(question, messages.Inspect):
                 self.asked.append(question)
-                if question.text == "linger":
+                if question.text == "linger" or "linger=1" in question.overrides:
                     self.patience.wait(20)
                 if question.text != "die":
                     connection.send(_inspected(question))
@@ -209,12 +209,37 @@ class SmallWorkerHost(threading.Thread):
 
 
 def _inspected(question: messages.Inspect) -> messages.Inspected:
-    word, _, rest = question.text.partition(" ")
+    return _inspected_again(question) if question.run_dir else _inspected_anew(question)
+
+
+def _inspected_again(question: messages.Inspect) -> messages.Inspected:
+    """Of a run that goes on: every override is one change; `refused=...` is not to be had."""
+    spec = json.loads(question.text)
+    given = dict(override.split("=", 1) for override in question.overrides)
+    changes = [
+        {"key": key, "was": None, "now": now, "verdict": "refused" if key == "refused" else "applied", "why": None}
+        for key, now in given.items()
+    ]
+    findings = [Finding("cannot be changed", key=key).to_json() for key in given if key == "refused"]
+    if findings:
+        return messages.Inspected(None, None, findings, [], changes)
+    changed = spec | given
+    accepted = "newer data" if question.accept_changed_data else None
+    return messages.Inspected(changed, json.dumps(changed), [], [], changes, accepted)
+
+
+def _inspected_anew(question: messages.Inspect) -> messages.Inspected:
+    text = json.loads(question.text)["name"] if question.text.startswith("{") else question.text
+    word, _, rest = text.partition(" ")
     if word == "refuse":
         finding = Finding(rest, file=question.path, line=3).to_json()
         return messages.Inspected(spec=None, spec_yaml=None, findings=[finding], warnings=[])
     named = [override.removeprefix("name=") for override in question.overrides if override.startswith("name=")]
-    spec: dict[str, Any] = {"name": json.loads(named[-1]) if named else word, "trainer": {"max_epochs": 7}}
+    spec: dict[str, Any] = {
+        "name": json.loads(named[-1]) if named else word,
+        "trainer": {"max_epochs": 7},
+        "source": question.path,
+    }
     spec["padding"] = "x" * int(rest) if word == "pad" else ""
     warnings = [Finding(rest).to_json()] if word == "warn" else []
     return messages.Inspected(spec=spec, spec_yaml=json.dumps(spec), findings=[], warnings=warnings)
@@ -287,17 +312,26 @@ class SmallSupervisor:
             if command.kind is CommandKind.SUBMIT:
                 for run in command.body["runs"]:
                     os.makedirs(self.home.run(run["id"]), exist_ok=True)
+                    self.directory(run["id"]).spec.write_text(run["spec_yaml"])
                     state.put(new_record(run, command.time))
                 state.answer(command.number, None)
                 return
-            record, verb = self.record(command.body["run"]), Verb(command.kind)
-            moved = next_state(verb, record.state)
-            if moved is None:
-                refusal = NotAllowed(explain_refusal(verb, str(record.id), record.state))
-                state.answer(command.number, describe(refusal))
-                return
-            state.put(record.updated(state=moved, reason=Reason.CANCELLED if moved is State.CANCELLED else None))
-            state.answer(command.number, None)
+            self._apply_order(state, command)
+
+    def _apply_order(self, state: StateChanges, command: Command) -> None:
+        record, verb = self.record(command.body["run"]), Verb(command.kind)
+        moved = next_state(verb, record.state)
+        if moved is None:
+            refusal = NotAllowed(explain_refusal(verb, str(record.id), record.state))
+            state.answer(command.number, describe(refusal))
+            return
+        reason = Reason.CANCELLED if moved is State.CANCELLED else None
+        pending = command.number << 20 if verb is Verb.CHECKPOINT else record.pending_checkpoint
+        spec = command.body.get("spec") or record.spec
+        state.put(record.updated(state=moved, reason=reason, pending_checkpoint=pending, spec=spec))
+        if verb is Verb.REMOVE:
+            state.remove(record.id)
+        state.answer(command.number, None)
 
 
 def new_record(run: dict[str, Any], time: str) -> RunRecord:
@@ -336,6 +370,16 @@ class Daemon:
         assert reply.status == 201, reply.body
         run_id: int = reply.json()["runs"][0]["id"]
         return run_id
+
+    def last_command(self) -> Command:
+        """The newest that has been acknowledged."""
+        reader = CommandLogReader(self.home.command_log)
+        try:
+            command = reader.get(reader.newest_number())
+        finally:
+            reader.close()
+        assert command is not None
+        return command
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import socket
@@ -64,6 +63,7 @@ def test_without_a_supervisor_an_order_is_kept_and_applied_when_it_is_back(contr
         supervisor.end()
 
 
+@pytest.mark.dies("the control plane")
 def test_a_killed_control_plane_loses_nothing_that_it_has_acknowledged(home: Home) -> None:
     with control_process(home, answer_seconds=0.1) as control:
         worker = SmallWorkerHost(home)
@@ -188,11 +188,22 @@ def _unread_answer(home: Home) -> socket.socket:
     return caller
 
 
-def test_problems_of_our_own_are_told_as_such(control: ControlProcess) -> None:
-    """A damaged state is a disk problem with the file's name, not a broken connection."""
+def test_while_the_state_is_damaged_callers_are_told_to_ask_again(control: ControlProcess) -> None:
+    """The supervisor folds it anew; meanwhile an answer would be a guess."""
     control.home.state.write_bytes(b"this is no database, and it is long enough to look at: " * 100)
 
     reply = control.client.get("/v1/runs")
 
-    assert reply.problem() == (507, "disk")
-    assert str(control.home.state) in json.loads(reply.body)["detail"]
+    assert reply.problem() == (503, "unreachable")
+    assert reply.headers["retry-after"] == "1"
+
+
+def test_an_order_is_kept_while_the_state_is_damaged(control: ControlProcess) -> None:
+    worker = SmallWorkerHost(control.home)
+    control.home.state.write_bytes(b"this is no database")
+
+    reply = control.client.submit("patient")
+
+    worker.end()
+    assert reply.status == 202
+    assert control.client.get(f"/v1/commands/{reply.json()['command']}").json()["state"] == "pending"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
 from control_harness import Daemon
 
-from trainerd.contracts.states import State
+from trainerd.contracts.states import ORDERS, State, Verb
 
 
 def test_cancel_is_answered_with_the_run_as_it_is_then(daemon: Daemon) -> None:
@@ -38,7 +39,7 @@ def test_an_illegal_order_is_refused_in_the_words_of_the_supervisor(daemon: Daem
     reply = daemon.client.post(f"/v1/runs/{run_id}/stop", {})
 
     assert reply.problem() == (409, "not-allowed")
-    assert reply.json()["detail"] == f"cannot stop run {run_id}: it is completed; legal now: nothing"
+    assert reply.json()["detail"] == f"cannot stop run {run_id}: it is completed; legal now: remove"
     assert reply.json()["exit_code"] == 4
 
 
@@ -52,6 +53,58 @@ def test_the_same_key_is_the_same_order(daemon: Daemon) -> None:
 
     assert (first.status, again.status) == (200, 200)
     assert other.problem() == (400, "usage")
+
+
+@pytest.mark.parametrize("verb", sorted(Verb))
+def test_every_verb_can_be_ordered_in_every_state_that_permits_it(daemon: Daemon, verb: Verb) -> None:
+    """And the run says before that it can."""
+    body = {"first": True} if verb is Verb.MOVE else {}
+    for state, following in ORDERS[verb].items():
+        run_id = daemon.submitted()
+        daemon.supervisor.move(run_id, state=state)
+        assert verb in daemon.client.get(f"/v1/runs/{run_id}").json()["legal"]
+
+        reply = daemon.client.post(f"/v1/runs/{run_id}/{verb}", body)
+
+        assert reply.status == 200, (state, reply.body)
+        assert reply.json() == {"id": run_id, "removed": True} or reply.json()["state"] == following
+
+
+@pytest.mark.parametrize("verb", sorted(Verb))
+def test_no_verb_can_be_ordered_of_a_run_that_does_not_exist(daemon: Daemon, verb: Verb) -> None:
+    assert daemon.client.post(f"/v1/runs/999999/{verb}", {}).problem() == (404, "no-such-run")
+
+
+def test_a_run_that_is_removed_is_gone_and_a_repeated_order_still_says_so(daemon: Daemon) -> None:
+    """Its answer may have been lost, and it is asked for again under the same key."""
+    run_id = daemon.submitted("gone")
+    daemon.client.post(f"/v1/runs/{run_id}/cancel")
+    headers = {"Idempotency-Key": "remove-once"}
+
+    replies = [daemon.client.ask("POST", f"/v1/runs/{run_id}/remove", {}, headers) for _ in range(2)]
+    by_name = daemon.client.ask("POST", "/v1/runs/gone/remove", {}, headers)
+
+    assert [reply.json() for reply in [*replies, by_name]] == [{"id": run_id, "removed": True}] * 3
+    assert daemon.client.get(f"/v1/runs/{run_id}").status == 404
+    assert daemon.client.post(f"/v1/runs/{run_id}/remove").status == 404
+    assert daemon.client.ask("POST", f"/v1/runs/{run_id + 1}/remove", {}, headers).problem() == (400, "usage")
+
+
+@pytest.mark.parametrize(
+    "body", [{}, {"first": True, "priority": 3}, {"before": 1, "first": True}, {"priority": 1 << 40}]
+)
+def test_a_run_is_moved_to_exactly_one_place(daemon: Daemon, body: dict[str, object]) -> None:
+    run_id = daemon.submitted()
+
+    assert daemon.client.post(f"/v1/runs/{run_id}/move", body).problem() == (400, "usage")
+
+
+def test_a_run_is_moved_before_one_that_is_named(daemon: Daemon) -> None:
+    target, run_id = daemon.submitted("target"), daemon.submitted()
+
+    assert daemon.client.post(f"/v1/runs/{run_id}/move", {"before": "target"}).status == 200
+    assert daemon.last_command().body == {"run": run_id, "priority": None, "first": False, "before": target}
+    assert daemon.client.post(f"/v1/runs/{run_id}/move", {"before": "nobody"}).problem() == (404, "no-such-run")
 
 
 def test_an_answer_comes_even_if_the_datagram_that_tells_of_it_is_lost(daemon: Daemon) -> None:

@@ -17,6 +17,7 @@ from trainerd.contracts.states import Reason, State
 PROMISED = {
     *("id", "name", "state", "reason", "step", "epoch", "attempt", "priority", "owner", "pids", "created_at"),
     *("started_at", "ended_at", "exit_code", "signal", "error", "monitor", "model", "checkpoints", "run_dir", "spec"),
+    *("exactness", "legal"),
 }
 
 
@@ -112,6 +113,38 @@ def test_waiting_returns_as_soon_as_the_run_has_settled(daemon: Daemon) -> None:
     run = daemon.client.get(f"/v1/runs/{run_id}/wait?timeout=15").json()
 
     assert run["state"] == "completed"
+    assert time.monotonic() - began < 10
+
+
+def test_waiting_until_a_run_has_halted_returns_at_once_where_no_order_is_ending_it(daemon: Daemon) -> None:
+    """pause of a queued run leaves it held: neither ended nor paused, and nothing more will come."""
+    run_id = daemon.submitted(hold=True)
+    began = time.monotonic()
+
+    assert daemon.client.get(f"/v1/runs/{run_id}/wait?timeout=15&until=halted").json()["state"] == "held"
+    assert time.monotonic() - began < 10
+
+
+@pytest.mark.parametrize("state", [State.PAUSING, State.STOPPING])
+def test_waiting_until_a_run_has_halted_waits_for_its_trainer(daemon: Daemon, state: State) -> None:
+    run_id = daemon.submitted()
+    daemon.supervisor.move(run_id, state=state)
+
+    assert daemon.client.get(f"/v1/runs/{run_id}/wait?timeout=0.05&until=halted").json()["state"] == state
+
+
+def test_waiting_until_a_checkpoint_is_there_returns_when_the_order_is_obeyed_or_never_will_be(daemon: Daemon) -> None:
+    run_id = daemon.submitted()
+    target = f"/v1/runs/{run_id}/wait?until=checkpointed&timeout="
+    daemon.supervisor.move(run_id, state=State.RUNNING, pending_checkpoint=7 << 20)
+    assert daemon.client.get(f"{target}0.05").json()["pending_checkpoint"] == 7 << 20
+
+    threading.Timer(0.1, lambda: daemon.supervisor.move(run_id, pending_checkpoint=None)).start()
+    began = time.monotonic()
+    assert daemon.client.get(f"{target}15").json()["pending_checkpoint"] is None
+
+    daemon.supervisor.move(run_id, state=State.STOPPED, pending_checkpoint=8 << 20)
+    assert daemon.client.get(f"{target}15").json()["state"] == "stopped"
     assert time.monotonic() - began < 10
 
 

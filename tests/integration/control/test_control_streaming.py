@@ -127,6 +127,8 @@ def test_following_shows_the_run_its_points_and_its_events_until_the_end(daemon:
     assert [message["data"] for message in rest if message["event"] == "event"] == ['{"event": "epoch"}']
     assert rest[-1]["event"] == "end"
     assert json.loads(rest[-1]["data"]).keys() >= {"checkpoints", "spec"}
+    assert _state({**rest[-1], "event": "run"}) == "completed"
+    assert "completed" not in [_state(message) for message in rest if message["event"] == "run"], "told too early"
     assert rest[-2]["id"] == f"{_size(directory.events)}.{_size(directory.metrics)}"
 
 
@@ -138,12 +140,14 @@ def test_following_goes_on_behind_both_offsets(daemon: Daemon) -> None:
     daemon.supervisor.move(run_id, state=State.COMPLETED)
     with daemon.client.stream(f"/v1/runs/{run_id}/follow") as stream:
         whole = list(stream)
-    seen = whole[3]  # run, two points, then the first event
+    seen = whole[2]  # two points, then the first event
 
     with daemon.client.stream(f"/v1/runs/{run_id}/follow", seen["id"]) as stream:
         rest = list(stream)
 
-    assert [message["event"] for message in whole] == ["run", "metrics", "metrics", "event", "event", "end"]
+    assert [message["event"] for message in whole] == ["metrics", "metrics", "event", "event", "end"], (
+        "that the run has settled is the last word"
+    )
     assert [message["data"] for message in rest if message["event"] in ("event", "metrics")] == ['{"event": "ended"}']
 
 

@@ -6,6 +6,7 @@ import json
 import resource
 import threading
 
+import pytest
 from control_harness import Daemon, Reply, small_daemon
 
 from tests.polling import poll
@@ -34,6 +35,7 @@ def test_all_files_are_admitted_or_none_and_every_finding_is_told(daemon: Daemon
     assert _all_runs(daemon) == before
 
 
+@pytest.mark.dies("an inspector")
 def test_an_inspector_that_dies_is_a_refusal_that_names_the_file(daemon: Daemon) -> None:
     reply = daemon.client.submit("die")
 
@@ -111,6 +113,7 @@ def test_one_key_at_the_same_time_is_one_run(daemon: Daemon) -> None:
     assert len({reply.json()["runs"][0]["id"] for reply in replies}) == 1
 
 
+@pytest.mark.dies("trainctl while it submits")
 def test_a_caller_who_leaves_during_the_check_has_queued_nothing(home: Home) -> None:
     """Ctrl+C in `trainctl submit`. The same order given again, after a lost connection, is still carried out."""
     with small_daemon(home) as daemon:

@@ -33,6 +33,7 @@ class Reply:
     status: int = 200
     blocks: list[bytes] | None = None
     breaks_off: bool = False  # close the connection within the answer
+    headers: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -96,6 +97,8 @@ def _handler(reply_to: Callable[[Request], Reply]) -> type[BaseHTTPRequestHandle
         def _send(self, reply: Reply) -> None:
             self.close_connection = True
             self.send_response(reply.status)
+            for name, value in reply.headers.items():
+                self.send_header(name, value)
             if reply.blocks is None:
                 body = reply.body if isinstance(reply.body, bytes) else json.dumps(reply.body).encode()
                 self.send_header("Content-Length", str(len(body) + (1 if reply.breaks_off else 0)))

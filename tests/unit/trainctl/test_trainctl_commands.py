@@ -17,7 +17,8 @@ import pytest
 from click.testing import CliRunner
 from fake_control_plane import FakeControlPlane, Reply, message, problem
 
-from trainctl.command_line import VERBS, cli
+from trainctl.command_line import SECTIONS, VERBS, cli
+from trainerd.contracts.states import Verb
 
 Json = dict[str, Any]
 Trainctl = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -69,7 +70,8 @@ def test_status_shows_what_runs_what_waits_and_what_has_ended(
 ) -> None:
     waiting = run | {"id": 8, "name": "digits", "state": "queued", "after": 7}
     held = run | {"id": 9, "state": "held"}
-    away = {"worker": {"state": "away"}, "active": [run | {"beat_age_seconds": 73.0}], "queue": [waiting, held]}
+    silent = run | {"beat_age_seconds": 73.0, "exactness": "diverged_on_resume"}
+    away = {"worker": {"state": "away"}, "active": [silent], "queue": [waiting, held]}
     plane.answer("GET /v1/status", STATUS | away | {"recent": [completed | {"id": 6}]})
 
     lines = [line.split("  ") for line in trainctl("status").stdout.splitlines()]
@@ -79,7 +81,7 @@ def test_status_shows_what_runs_what_waits_and_what_has_ended(
     assert words[3] == [
         "7",
         "overnight",
-        "running (no step for 1 min 13 s)",
+        "running (no step for 1 min 13 s, diverged on resume)",
         "12/400",
         "1150",
         "val_loss 0.0123 at epoch 9",
@@ -105,16 +107,6 @@ def test_without_an_id_the_newest_run_is_shown_when_nothing_is_active(
     plane.answer("GET /v1/runs/latest", completed)
 
     assert trainctl("show").stdout.startswith("run 7 (overnight)\n  state      completed (early_stopping)")
-
-
-def test_an_order_without_an_id_never_guesses(plane: FakeControlPlane, trainctl: Trainctl, run: Json) -> None:
-    plane.answer("GET /v1/status", STATUS, STATUS | {"active": [run, run | {"id": 9, "name": "other"}]})
-
-    nothing, several = trainctl("stop"), trainctl("stop")
-
-    assert (nothing.returncode, several.returncode) == (2, 2)
-    assert "no run is active" in nothing.stderr
-    assert "several runs are active: 7 (overnight), 9 (other)" in several.stderr
 
 
 def test_submit_sends_text_path_and_overrides_and_prints_the_id(
@@ -204,7 +196,9 @@ def test_wait_exits_with_the_worst_end(
     for run_id, end in enumerate(ends, start=1):
         plane.answer(f"GET /v1/runs/{run_id}", run | {"id": run_id})
         plane.answer(
-            f"GET /v1/runs/{run_id}/wait?timeout=30.000", run | {"id": run_id}, run | {"id": run_id, "state": end}
+            f"GET /v1/runs/{run_id}/wait?timeout=30.000&until=settled",
+            run | {"id": run_id},
+            run | {"id": run_id, "state": end},
         )
 
     assert trainctl("wait", "1", "2").returncode == exit_code
@@ -212,7 +206,7 @@ def test_wait_exits_with_the_worst_end(
 
 def test_wait_gives_up_after_its_timeout(plane: FakeControlPlane, trainctl: Trainctl, run: Json) -> None:
     plane.answer("GET /v1/runs/7", run)
-    plane.answer("GET /v1/runs/7/wait?timeout=0.000", run)
+    plane.answer("GET /v1/runs/7/wait?timeout=0.000&until=settled", run)
 
     given_up = trainctl("wait", "7", "--timeout", "0")
 
@@ -220,12 +214,14 @@ def test_wait_gives_up_after_its_timeout(plane: FakeControlPlane, trainctl: Trai
     assert given_up.stderr == "run 7 has not ended within 0 s; it goes on\n"
 
 
-@pytest.mark.parametrize(("words", "file"), [(["wait", "7"], "wait?timeout=30.000"), (["logs", "7", "-f"], "log")])
+@pytest.mark.parametrize(
+    ("words", "file"), [(["wait", "7"], "wait?timeout=30.000&until=settled"), (["logs", "7", "-f"], "log")]
+)
 def test_ctrl_c_while_waiting_says_that_the_run_goes_on(
     plane: FakeControlPlane, run: Json, words: list[str], file: str
 ) -> None:
     plane.answer("GET /v1/runs/7", run)
-    plane.answer("GET /v1/runs/7/wait?timeout=30.000", run)
+    plane.answer("GET /v1/runs/7/wait?timeout=30.000&until=settled", run)
     plane.answer("GET /v1/runs/7/log", Reply(blocks=[]))
     command = [sys.executable, "-m", "trainctl", "--socket", str(plane.socket), *words]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as waiting:
@@ -272,24 +268,13 @@ def test_stop_says_at_which_step_and_where_the_checkpoint_lies(
     }
     plane.answer("GET /v1/runs/7", run)
     plane.answer("POST /v1/runs/7/stop", run | {"state": "stopping"})
-    plane.answer("GET /v1/runs/7/wait?timeout=30.000", stopped)
+    plane.answer("GET /v1/runs/7/wait?timeout=30.000&until=halted", stopped)
 
     done = trainctl("stop", "7", "--no-checkpoint")
 
     assert (done.returncode, done.stdout) == (0, "")
     assert done.stderr == "run 7 (overnight) is stopped at step 1153; newest checkpoint: /runs/7/step-000001153\n"
     assert [request.body for request in plane.requests if request.method == "POST"] == [{"checkpoint": False}]
-
-
-def test_stop_all_leaves_what_waits_in_its_place(plane: FakeControlPlane, trainctl: Trainctl, run: Json) -> None:
-    queued, ended = run | {"id": 8, "state": "queued"}, run | {"id": 5, "state": "completed"}
-    plane.answer("GET /v1/runs?", {"runs": [queued, run, ended]})
-    plane.answer("GET /v1/runs/7", run)
-    plane.answer("POST /v1/runs/7/stop", run | {"state": "stopping"})
-
-    done = trainctl("stop", "--all", "--no-wait", "-o", "id")
-
-    assert done.stdout == "7\n"
 
 
 def test_follow_off_a_terminal_prints_a_line_an_epoch_and_the_summary(
@@ -319,6 +304,41 @@ def test_follow_off_a_terminal_prints_a_line_an_epoch_and_the_summary(
         "run 7 (overnight) is completed",
     ]
     assert "run 7 (overnight) completed: early stopping" in lines
+
+
+@pytest.mark.parametrize(
+    ("delay_seconds", "failures", "said"),
+    [(0, 1, "starts again at once, after 1 failure"), (5.0, 2, "starts again in 5 s, after 2 failures")],
+)
+def test_follow_tells_when_a_run_starts_again_and_from_where(
+    plane: FakeControlPlane, trainctl: Trainctl, run: Json, delay_seconds: float, failures: int, said: str
+) -> None:
+    change = {"key": "optimizer.lr", "was": 0.1, "now": 0.2, "verdict": "applied"}
+    lines: list[Json] = [
+        {"event": "retrying", "delay_seconds": delay_seconds, "failures": failures},
+        {"event": "resumed", "checkpoint": "step-000001100", "step": 1100, "differences": [], "changes": [change]},
+        {"event": "replay_differed", "step": 1110, "split": "train", "key": "loss", "was": 0.5, "now": 0.75},
+    ]
+    plane.answer("GET /v1/runs/7", run)
+    blocks = [message("event", line) for line in lines]
+    plane.answer("GET /v1/runs/7/follow", Reply(blocks=[*blocks, message("end", run | {"state": "stopped"})]))
+
+    assert trainctl("follow", "7").stdout.splitlines()[1:6] == [
+        said,
+        "goes on from step-000001100 (step 1100)",
+        "changed: optimizer.lr: 0.1 -> 0.2",
+        "step 1110 was not repeated: loss was 0.5, is 0.75",
+        "run 7 (overnight) is stopped",
+    ]
+
+
+def test_the_help_names_every_verb_in_the_section_where_it_belongs() -> None:
+    shown = CliRunner().invoke(cli, ["--help"], prog_name="trainctl").output
+
+    for title, verbs in SECTIONS.items():
+        section = shown.partition(f"{title}:\n")[2].partition("\n\n")[0]
+        assert [line.split()[0] for line in section.splitlines()] == list(verbs)
+    assert set(VERBS) >= set(Verb)
 
 
 def test_follow_for_a_script_keeps_stdout_for_the_run(

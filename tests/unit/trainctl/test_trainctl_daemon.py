@@ -5,18 +5,32 @@ from __future__ import annotations
 import os
 import socket
 import socketserver
+import subprocess
+import sys
 import threading
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_control_plane import FakeControlPlane, Reply, message, problem
+from fake_control_plane import FakeControlPlane, Reply, fake_control_plane, message, problem
 
 from trainctl.daemon import Daemon
 from trainctl.problems import ReportedError
-from trainerd.contracts.errors import ExitCode, NotPermitted, Unreachable
+from trainctl.reach import is_alive
+from trainerd.contracts.errors import ExitCode, NoSuchRun, NotPermitted, Unreachable
 
 Json = dict[str, Any]
+
+HOLD_PLACE = """
+import sys
+from pathlib import Path
+from trainerd.contracts.locks import PlaceLock
+lock = PlaceLock(Path(sys.argv[1]), "daemon")
+print("held", flush=True)
+sys.stdin.read()
+"""
 
 
 def test_an_order_carries_its_details_and_a_key_of_its_own(plane: FakeControlPlane, run: Json) -> None:
@@ -56,9 +70,64 @@ def test_a_stream_goes_on_behind_the_last_event_when_the_connection_is_lost(plan
 
 
 def test_a_name_may_hold_anything_that_a_name_may_hold(plane: FakeControlPlane, run: Json) -> None:
-    plane.answer("GET /v1/runs/a%2Fb%20%3F", run)
+    plane.answer("GET /v1/runs/a.b%20%3F", run)
 
-    assert Daemon([plane.socket]).run("a/b ?") == run
+    assert Daemon([plane.socket]).run("a.b ?") == run
+
+
+@pytest.mark.parametrize("reference", ["../../etc", "a/b", "/", ""])
+def test_what_would_be_another_path_is_no_run(plane: FakeControlPlane, reference: str) -> None:
+    with pytest.raises(NoSuchRun):
+        Daemon([plane.socket]).run(reference)
+
+    assert plane.requests == []
+
+
+def test_a_daemon_that_asks_to_be_asked_again_is_asked_again(plane: FakeControlPlane, run: Json) -> None:
+    """As it does while its state is being rebuilt."""
+    away = problem("unreachable", 503, "the daemon's state is being rebuilt", 69)
+    plane.answer("POST /v1/runs/7/stop", replace(away, headers={"Retry-After": "1"}), Reply(run))
+
+    assert Daemon([plane.socket]).order("stop", "7") == run
+
+    assert len({request.headers["Idempotency-Key"] for request in plane.requests}) == 1
+
+
+def test_a_daemon_that_lives_is_given_a_moment_to_open_its_socket(
+    tmp_path: Path, run: Json, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its control plane is being started again, which nobody who just gives an order needs to know."""
+    place = subprocess.Popen(
+        [sys.executable, "-c", HOLD_PLACE, str(tmp_path / "up.lock")], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    try:
+        assert place.stdout is not None
+        place.stdout.readline()
+        has_looked = threading.Event()
+
+        def look(sockets: Sequence[Path]) -> bool:
+            has_looked.set()
+            return is_alive(sockets)
+
+        monkeypatch.setattr("trainctl.daemon.is_alive", look)
+        found: list[Json] = []
+        asking = threading.Thread(target=lambda: found.append(Daemon([tmp_path / "control.sock"]).run("7")))
+        asking.start()
+        assert has_looked.wait(20)
+        with fake_control_plane(tmp_path / "control.sock") as plane:
+            plane.answer("GET /v1/runs/7", run)
+            asking.join(20)
+    finally:
+        place.communicate(timeout=20)
+
+    assert found == [run]
+
+
+def test_a_place_whose_daemon_has_ended_is_unreachable_at_once(tmp_path: Path) -> None:
+    (tmp_path / "up.lock").write_text("4242")
+
+    with pytest.raises(Unreachable, match="trainerd up"):
+        Daemon([tmp_path / "control.sock"], first_answer_seconds=60).run("7")
 
 
 def test_a_problem_keeps_its_findings_and_its_exit_code(plane: FakeControlPlane) -> None:

@@ -19,7 +19,7 @@ async def show(plane: Plane, number: Annotated[int, Path(ge=1, lt=1 << 62)]) -> 
     """The command's number, whether it waits, was applied or was refused, and why."""
     if plane.acknowledged.get(number) is None:
         raise UsageError(f"no command {number}")
-    answer = plane.state.answer(number)
+    answer = plane.answer_to(number)
     problem = answer.problem if answer else None
     return JSONResponse({"number": number, "state": _state_of(answer), "problem": problem})
 

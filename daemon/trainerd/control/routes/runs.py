@@ -8,13 +8,13 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse
 
 from trainerd.contracts.commands import Command
-from trainerd.contracts.errors import UsageError
 from trainerd.contracts.run_record import RunRecord
-from trainerd.contracts.states import ENDED, SETTLED, State
+from trainerd.contracts.states import ENDED, State
 from trainerd.control.admission import Checked, append_submit, check, find_earlier_submit
-from trainerd.control.commands import is_applied
+from trainerd.control.commands import digest_of, is_applied, refuse_who_has_left
 from trainerd.control.plane import ControlPlane, Plane
 from trainerd.control.requests import IdempotencyKey, SubmitRequest
+from trainerd.control.until import Until
 from trainerd.control.views import describe_run, summarize_run
 
 router = APIRouter(prefix="/v1/runs", tags=["runs"])
@@ -29,12 +29,12 @@ async def submit(plane: Plane, request: SubmitRequest, connection: Request, key:
     """Check configurations and queue a run for each: all or none. Nothing is queued for a caller who has left."""
     if request.dry_run:
         return _resolved(await check(plane, request.runs))
-    command, warnings = find_earlier_submit(plane, request.runs, key), list[Any]()
+    digests = [digest_of(file) for file in request.runs]
+    command, warnings = find_earlier_submit(plane, digests, key), list[Any]()
     if command is None:
         checked = await check(plane, request.runs)
-        if await connection.is_disconnected():
-            raise UsageError("the caller left during the check; nothing was queued")
-        command, warnings = append_submit(plane, request.runs, checked, key), checked.warnings
+        await refuse_who_has_left(connection)
+        command, warnings = append_submit(plane, request.runs, digests, checked, key), checked.warnings
     return await _submitted(plane, command, warnings)
 
 
@@ -66,16 +66,17 @@ async def wait(
     plane: Plane,
     reference: str,
     timeout: Annotated[float, Query(ge=0, le=_LONGEST_WAIT_SECONDS, description="Seconds.")] = 30.0,
+    until: Annotated[Until, Query(description="What to wait for.")] = Until.SETTLED,
 ) -> JSONResponse:
-    """The run as soon as it has ended or is paused; as it is then, if that takes longer than `timeout`."""
+    """The run as soon as it is what is waited `until`; as it is then, if that takes longer than `timeout`."""
     run_id = plane.state.find(reference).id
-    await plane.changes.wait_until(lambda: _settled(plane.state.run(run_id)), timeout)
+    await plane.changes.wait_until(lambda: _is_over(plane.state.run(run_id), until), timeout)
     return JSONResponse(describe_run(plane.state.find(str(run_id)), plane.home))
 
 
-def _settled(record: RunRecord | None) -> bool | None:
+def _is_over(record: RunRecord | None, until: Until) -> bool | None:
     """True once there is nothing more to wait for (a removed run included)."""
-    return True if record is None or record.state in SETTLED else None
+    return True if record is None or until.is_true_of(record) else None
 
 
 async def _submitted(plane: ControlPlane, command: Command, warnings: list[Any]) -> JSONResponse:
