@@ -5,9 +5,15 @@ from __future__ import annotations
 import argparse
 import sys
 
-from benchmarks import latency, loops, memory
+from benchmarks import checkpoint, latency, loops, memory, recovery
 
-BENCHMARKS = {"loop": loops.measure, "latency": latency.measure, "memory": memory.measure}
+BENCHMARKS = {
+    "loop": loops.measure,
+    "latency": latency.measure,
+    "memory": memory.measure,
+    "checkpoint": checkpoint.measure,
+    "recovery": recovery.measure,
+}
 
 
 def main() -> int:

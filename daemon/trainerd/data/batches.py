@@ -23,6 +23,9 @@ from trainerd.data.source import Batch, Source
 _BLOCK_BYTES = 4 << 20
 _BLOCK_BATCHES = 256
 
+_INDEX_BYTES = 8
+_HASHED_PLACES = 1 << 17  # sample indices that are looked up at once: 1 MiB
+
 
 class BatchStream:
     """Batches of `samples` (indices into `source`) in the order of each epoch, on `device`.
@@ -59,11 +62,21 @@ class BatchStream:
             block = self._gather_block(epoch, first)
             yield from block[max(0, position - first) :]
 
-    def index_hash(self, epoch: int, position: int) -> int:
-        """The 64-bit xxh3 of the sample indices in batch `position` of `epoch`: proof that a replay reads the same."""
-        start, stop = self._places(position, position + 1)
-        indices = self._samples[self._order.indices(epoch, start, stop)]
-        return xxhash.xxh3_64_intdigest(np.ascontiguousarray(indices, "<i8").tobytes())
+    def index_hashes(self, epoch: int, first: int, end: int, group: int = 1) -> NDArray[np.uint64]:
+        """The 64-bit xxh3 of the sample indices of every `group` batches from `first` to `end`-1 of `epoch`.
+
+        Proof that a replay reads the same samples. Reads no data; many at once cost a few hundred nanoseconds each.
+        """
+        places = group * self._batch_size
+        start, stop = self._places(first, end)
+        at_once = max(1, _HASHED_PLACES // places) * places
+        hashes: list[int] = []
+        for begin in range(start, stop, at_once):
+            order = self._order.indices(epoch, begin, min(begin + at_once, stop))
+            indices = np.ascontiguousarray(self._samples[order], "<i8").data.cast("B")
+            width = places * _INDEX_BYTES
+            hashes += [xxhash.xxh3_64_intdigest(indices[at : at + width]) for at in range(0, len(indices), width)]
+        return np.array(hashes, np.uint64)
 
     def _gather_block(self, epoch: int, first: int) -> list[Batch]:
         """The batches from `first` to the end of its block."""

@@ -30,6 +30,12 @@ def resolve_device(name: str) -> torch.device:
     return torch.device("cuda", device.index or 0)
 
 
+def visible_gpus() -> list[str]:
+    """The UUIDs of the GPUs that a daemon has given this process; empty where nobody has."""
+    given = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+    return [name for name in given if name.startswith(("GPU-", "MIG-"))]
+
+
 def check_device(device: str, gpus: int | Literal["auto"]) -> list[Finding]:
     """A finding where `trainer.device` is a GPU that `resources.gpus` will not give. Makes no CUDA context."""
     there = torch.cuda.device_count() if gpus not in (0, "auto") else 0
@@ -61,6 +67,13 @@ def apply_determinism(deterministic: bool) -> None:
     torch.use_deterministic_algorithms(deterministic)
 
 
+def _processor() -> str | None:
+    """The model of the first processor, where Linux names one: libraries choose their kernels by it."""
+    with open("/proc/cpuinfo", "rb", buffering=0) as file:
+        lines = file.read(4096).decode(errors="replace").splitlines()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), None)
+
+
 def environment_facts(device: torch.device) -> dict[str, Any]:
     """What a checkpoint records of the machine, in plain JSON: another value may change the last bits of results."""
     return {
@@ -68,6 +81,7 @@ def environment_facts(device: torch.device) -> dict[str, Any]:
         "numpy": numpy.__version__,
         "python": platform.python_version(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "processor": _processor(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "threads": torch.get_num_threads(),
     }

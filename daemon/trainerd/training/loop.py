@@ -41,6 +41,7 @@ def validate(run: Run) -> bool:
         for batch in run.validation_batches():
             means.add(run.update.model, batch)
             run.pulse.beat(run.progress.step)
+            run.keeper.note_finished()
             if run.is_asked_to_stop():
                 return False
     run.finish_epoch(means.values())

@@ -20,22 +20,25 @@ from trainerd.contracts.spec import RunSpec
 from trainerd.data import BatchStream, SampleOrder, Source, open_source, split_samples
 from trainerd.training import random_state, training_state
 from trainerd.training.checkpoints.keeper import CheckpointKeeper
-from trainerd.training.checkpoints.snapshot import RunState, load
-from trainerd.training.checkpoints.verify import newest_verified
+from trainerd.training.checkpoints.snapshot import RunState
 from trainerd.training.components import Compare, build_loss, build_measures, build_model, import_from
-from trainerd.training.devices import apply_determinism, environment_facts, resolve_device
+from trainerd.training.devices import apply_determinism, environment_facts, resolve_device, visible_gpus
 from trainerd.training.early_stopping import Standing, Watch
-from trainerd.training.metric_log import Difference, MetricLog
+from trainerd.training.metric_log import MetricLog
 from trainerd.training.monitors import check_monitor
 from trainerd.training.optimizers import build_optimizer
 from trainerd.training.orders import Orders, SignalOrders
 from trainerd.training.precision import Precision
 from trainerd.training.progress import Progress
+from trainerd.training.resume import Resume, find_resume, refuse_other_data, resume, what_was_before
 from trainerd.training.run import Run
 from trainerd.training.schedules import build_schedule
+from trainerd.training.step_record import StepRecord
+from trainerd.training.step_trace import StepTrace
 from trainerd.training.tensorboard_log import TensorBoardLog
 from trainerd.training.train_meter import TrainMeter
 from trainerd.training.update import Update
+from trainerd.training.user_code import fingerprint_code
 
 
 @dataclass(frozen=True)
@@ -48,16 +51,22 @@ class Attempt:
     orders: Orders
     pulse: PulseWriter
     say: Callable[[str], None]
+    accepted_data: str | None = None  # fingerprint of data other than the checkpoint's that a person has accepted
 
 
 def begin_attempt(
-    directory: RunDirectory, journal: Journal, number: int, settled_order: int, say: Callable[[str], None]
+    directory: RunDirectory,
+    journal: Journal,
+    number: int,
+    settled_order: int,
+    say: Callable[[str], None],
+    accepted_data: str | None = None,
 ) -> Attempt:
     """Open the pages, and obey orders and signals from now on."""
     orders = Orders(OrdersPage(directory.orders_page), settled_order)
     SignalOrders(orders)
     pulse = PulseWriter(PulsePage(directory.pulse_page, writable=True), number)
-    return Attempt(directory, number, journal, orders, pulse, say)
+    return Attempt(directory, number, journal, orders, pulse, say, accepted_data)
 
 
 def open_run(attempt: Attempt) -> Run:
@@ -68,22 +77,17 @@ def open_run(attempt: Attempt) -> Run:
     spec = read_spec(attempt.directory.spec)
     if findings := check_monitor(spec):
         raise SpecificationRefused(findings)
-    saved = _load_newest(attempt.directory, attempt.journal)
-    device = _prepare_process(spec, saved)
-    run = _assemble(attempt, spec, device, open_source(spec.data), resume_step=saved.step if saved else 0)
+    found = find_resume(attempt.directory, attempt.journal, spec)
+    device = _prepare_process(spec, found.state if found else None)
+    source = open_source(spec.data)
+    if found:
+        refuse_other_data(found, source, attempt.accepted_data, attempt.directory)
+    run = _assemble(attempt, spec, device, source, found)
     attempt.journal.record(Event.STARTED, **_started_fields(run))
-    if saved:
-        _resume(run, saved)
+    if found:
+        resume(run, found)
     run.keeper.try_out(training_state.capture(run))
     return run
-
-
-def _load_newest(directory: RunDirectory, journal: Journal) -> RunState | None:
-    def report(name: str, why: str) -> None:
-        journal.record(Event.CHECKPOINT_SKIPPED, path=name, why=why)
-
-    verified = newest_verified(directory.checkpoints, report)
-    return load(verified) if verified else None
 
 
 def _prepare_process(spec: RunSpec, saved: RunState | None) -> torch.device:
@@ -97,10 +101,12 @@ def _prepare_process(spec: RunSpec, saved: RunState | None) -> torch.device:
     return resolve_device(spec.trainer.device)
 
 
-def _assemble(attempt: Attempt, spec: RunSpec, device: torch.device, source: Source, resume_step: int) -> Run:
+def _assemble(attempt: Attempt, spec: RunSpec, device: torch.device, source: Source, found: Resume | None) -> Run:
     directory, journal = attempt.directory, attempt.journal
     training, validation = _open_streams(spec, source, device)
-    metrics = MetricLog(directory.metrics, resume_step, _reporter(journal))
+    resume_step = found.state.step if found else 0
+    metrics, steps = MetricLog(directory.metrics, resume_step), StepRecord(directory.steps, resume_step)
+    before = what_was_before(found, directory, steps.earlier, metrics.earlier)
 
     def sync_lines() -> None:
         metrics.sync()
@@ -115,6 +121,7 @@ def _assemble(attempt: Attempt, spec: RunSpec, device: torch.device, source: Sou
         training=training,
         validation=validation,
         data_fingerprint=source.fingerprint(),
+        code=fingerprint_code(spec),
         progress=Progress(),
         meter=TrainMeter(spec.trainer.log_every_steps),
         watch=Watch.of(spec.early_stopping, spec.monitor) if spec.monitor else None,
@@ -123,8 +130,17 @@ def _assemble(attempt: Attempt, spec: RunSpec, device: torch.device, source: Sou
         pulse=attempt.pulse,
         journal=journal,
         metrics=metrics,
+        trace=StepTrace(steps, before, journal, training, spec.trainer.accumulate),
         tensorboard=TensorBoardLog(directory.tensorboard, directory.metrics),
-        keeper=CheckpointKeeper(directory, spec.checkpoint, journal, attempt.number, sync_lines),
+        keeper=CheckpointKeeper(
+            directory,
+            spec.checkpoint,
+            journal,
+            attempt.number,
+            sync_lines,
+            holds_best=spec.monitor is not None,
+            obeyed=attempt.pulse.acknowledge,
+        ),
         say=attempt.say,
     )
 
@@ -160,22 +176,6 @@ def _steps_per_epoch(spec: RunSpec, training: BatchStream) -> int:
     return -(-training.batches_per_epoch // spec.trainer.accumulate)
 
 
-def _reporter(journal: Journal) -> Callable[[Difference], None]:
-    def report(difference: Difference) -> None:
-        journal.record(Event.REPLAY_DIFFERED, **vars(difference))
-
-    return report
-
-
-def _resume(run: Run, saved: RunState) -> None:
-    differences = training_state.restore(run, saved)
-    run.keeper.resume_best(run.standing.best_step)
-    run.pulse.beat(run.progress.step)
-    path = run.directory.checkpoint(saved.step).name
-    run.journal.record(Event.RESUMED, step=saved.step, epoch=saved.epoch, checkpoint=path, differences=differences)
-    run.say(f"going on from {path}" + "".join(f"; {difference}" for difference in differences))
-
-
 def _started_fields(run: Run) -> dict[str, Any]:
     spec, parameters = run.spec, run.update.model.parameters()
     environment = environment_facts(run.device)
@@ -192,4 +192,5 @@ def _started_fields(run: Run) -> dict[str, Any]:
         "parameters": sum(parameter.numel() for parameter in parameters),
         "monitor": dict(zip(("name", "mode"), spec.monitor, strict=True)) if spec.monitor else None,
         "patience": spec.early_stopping.patience if spec.early_stopping else None,
+        "gpus": visible_gpus(),
     }

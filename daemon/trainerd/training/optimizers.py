@@ -45,6 +45,29 @@ def is_fused(optimizer: torch.optim.Optimizer) -> bool:
     return all(bool(group.get("fused")) for group in optimizer.param_groups)
 
 
+Arguments = list[dict[str, Any]]  # of each parameter group: all that torch keeps there but the parameters
+
+
+def own_arguments(optimizer: torch.optim.Optimizer) -> Arguments:
+    """What the groups of an optimizer hold beside their parameters; of a new one: its arguments."""
+    return [{key: value for key, value in group.items() if key != "params"} for group in optimizer.param_groups]
+
+
+def apply_arguments(optimizer: torch.optim.Optimizer, now: Arguments, then: Arguments) -> None:
+    """Give the groups the arguments that differ between `then` and `now`.
+
+    The others stay as they are: some optimizers keep a state in their groups.
+    """
+    for group, new, old in zip(optimizer.param_groups, now, then, strict=True):
+        group.update({key: value for key, value in new.items() if key not in old or not _is_same(old[key], value)})
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
+        return torch.equal(one, other)
+    return bool(one == other)
+
+
 def direct_step(optimizer: torch.optim.Optimizer) -> Callable[[], object]:
     """`optimizer.step` without the profiler range that torch wraps around it: a sixth of a small model's step.
 

@@ -27,6 +27,7 @@ from trainerd.training.ending import BY_ORDER, CONVERGED, FINISHED, Ending
 from trainerd.training.metric_log import MetricLog
 from trainerd.training.orders import Orders
 from trainerd.training.progress import Progress
+from trainerd.training.step_trace import StepTrace
 from trainerd.training.tensorboard_log import TensorBoardLog
 from trainerd.training.train_meter import TrainMeter
 from trainerd.training.update import Group, Update
@@ -48,6 +49,7 @@ class Run:
     training: BatchStream
     validation: BatchStream | None
     data_fingerprint: str
+    code: dict[str, str]  # fingerprints of the targets' modules, as they were imported
     progress: Progress
     meter: TrainMeter
     watch: Watch | None  # what decides which weights are best
@@ -56,6 +58,7 @@ class Run:
     pulse: PulseWriter
     journal: Journal
     metrics: MetricLog
+    trace: StepTrace
     tensorboard: TensorBoardLog
     keeper: CheckpointKeeper
     say: Callable[[str], None]
@@ -91,18 +94,16 @@ class Run:
             self.first_step_recorded = True
             self.journal.record(Event.FIRST_STEP, step=progress.step)
         if self.meter.is_full():
-            self.write_metrics()
+            self.write_metrics(wait=False)
 
     def save_checkpoint_if_due(self) -> None:
         """Save what is due or asked for; after an epoch's last step not before the validation, which belongs to it."""
+        self.keeper.note_finished()
         if self.progress.batches_used == self.training.batches_per_epoch:
             return
-        asked = self.orders.take_checkpoint_order()
-        if asked or self.keeper.is_due(self.progress.step):
-            self.save_checkpoint(periodic=not asked, pinned=bool(asked))
-        if asked:
-            self.journal.record(Event.ASKED, order=asked.order.name.lower(), step=self.progress.step)
-            self.pulse.acknowledge(asked.number)
+        order, is_due = self._take_checkpoint_order(), self.keeper.is_due(self.progress.step)
+        if is_due or order is not None:
+            self.save_checkpoint(periodic=is_due, order=order)
 
     def is_asked_to_stop(self) -> bool:
         """Whether an order has come that ends this attempt: one look at the page."""
@@ -135,7 +136,7 @@ class Run:
         train_loss = self.meter.finish_epoch()
         self.progress.finish_epoch()
         if measured:
-            self.metrics.write([_validation_line(step, epoch, measured)])
+            self._write_lines([_validation_line(step, epoch, measured)])
         monitored = {"train_loss": train_loss, **{f"val_{name}": value for name, value in measured.items()}}
         value = monitored[self.watch.monitor] if self.watch else None
         if self.watch and value is not None:
@@ -157,12 +158,13 @@ class Run:
         """Obey the order that ends this attempt: with a checkpoint of this very step, unless it says without one."""
         asked = self.orders.ending()
         assert asked is not None
-        self.pulse.acknowledge(asked.number)
         self.journal.record(Event.ASKED, order=asked.order.name.lower(), step=self.progress.step)
         if asked.order is Order.STOP_WITHOUT_CHECKPOINT:
             self.write_metrics()
+            self.keeper.close()
         else:
-            self.save_checkpoint()
+            self._save_last_checkpoint()
+        self.pulse.acknowledge(asked.number)
         self.pulse.enter(Phase.ENDING)
         ending = BY_ORDER[asked.order]
         if ending.state in _OBEYED:
@@ -170,24 +172,45 @@ class Run:
         return ending
 
     def _conclude(self, ending: Ending) -> Ending:
-        self.save_checkpoint()
+        self._save_last_checkpoint()
         self.pulse.enter(Phase.ENDING)
         return ending
 
     # What the words are made of.
 
-    def save_checkpoint(self, *, periodic: bool = False, pinned: bool = False) -> None:
+    def save_checkpoint(self, *, periodic: bool = False, order: int | None = None) -> None:
+        """Copy the state and go on: it is written meanwhile. `order` is the number of an order for a pinned one."""
         self.pulse.enter(Phase.CHECKPOINT)
-        self.keeper.save(self.state(), periodic=periodic, pinned=pinned)
+        self.keeper.save(self.state(), periodic=periodic, order=order)
         self.pulse.enter(Phase.STEP)
 
-    def write_metrics(self) -> None:
-        """Read the pending losses and write the lines that they complete. Raises Diverged."""
-        lines, diverged = self.meter.drain()
-        self.metrics.write(lines)
+    def _save_last_checkpoint(self) -> None:
+        """Commit this very step, for an order that still waits too, and go on only when everything is durable."""
+        self.pulse.enter(Phase.CHECKPOINT)
+        self.keeper.close()
+        self.save_checkpoint(order=self._take_checkpoint_order())
+        self.keeper.settle()
+
+    def _take_checkpoint_order(self) -> int | None:
+        """The number of an order for a checkpoint at this step. It is acknowledged once the checkpoint is durable."""
+        asked = self.orders.take_checkpoint_order()
+        if asked is None:
+            return None
+        self.journal.record(Event.ASKED, order=asked.order.name.lower(), step=self.progress.step)
+        return asked.number
+
+    def write_metrics(self, *, wait: bool = True) -> None:
+        """Trace the steps whose losses have come, all of them with `wait`, and write their lines. Raises Diverged."""
+        drained = self.meter.drain(wait=wait)
+        self.trace.take_steps(self.progress.epoch, drained, self.keeper.newest_committed)
+        self._write_lines(drained.lines)
         self.tensorboard.catch_up()
-        if diverged:
-            raise diverged
+        if drained.diverged:
+            raise drained.diverged
+
+    def _write_lines(self, lines: list[dict[str, Any]]) -> None:
+        self.trace.take_lines(lines)
+        self.metrics.write(lines)
 
     def state(self) -> RunState:
         """Everything that the next step depends on, after the pending losses have been found finite."""
@@ -200,17 +223,18 @@ class Run:
         if standing.best is not None:
             best = {"value": standing.best, "epoch": standing.best_epoch, "step": standing.best_step}
         since_best = standing.epochs_since_best(self.watch) if self.watch else None
-        self.journal.record(
-            Event.EPOCH,
-            epoch=epoch,
-            step=step,
-            train_loss=train_loss,
-            val_loss=measured.get("loss"),
-            metrics={name: value for name, value in measured.items() if name != "loss"},
-            seconds=round(time.perf_counter() - self.epoch_started, 3),
-            best=best,
-            epochs_since_best=since_best,
-        )
+        fields = {
+            "epoch": epoch,
+            "step": step,
+            "train_loss": train_loss,
+            "val_loss": measured.get("loss"),
+            "metrics": {name: value for name, value in measured.items() if name != "loss"},
+            "seconds": round(time.perf_counter() - self.epoch_started, 3),
+            "best": best,
+            "epochs_since_best": since_best,
+        }
+        self.journal.record(Event.EPOCH, **fields)
+        self.trace.finish_epoch(fields)
         self.say(_epoch_line(epoch, self.spec.trainer.max_epochs, step, train_loss, measured, best))
 
 

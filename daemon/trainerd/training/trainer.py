@@ -31,23 +31,29 @@ def say_in_log(line: str) -> None:
 
 
 def run_trainer(
-    directory: RunDirectory, *, attempt: int, settled_order: int, say: Callable[[str], None] = say_in_log
+    directory: RunDirectory,
+    *,
+    attempt: int,
+    settled_order: int,
+    accepted_data: str | None = None,
+    say: Callable[[str], None] = say_in_log,
 ) -> int:
     """Train attempt `attempt` of the run in `directory` to its end; the exit code of the process.
 
     0 completed, 75 stopped, paused or interrupted, 1 failed. The directory holds spec.yaml and both pages; the caller
-    holds its lock. Orders up to number `settled_order` are not for this attempt. Installs handlers for SIGTERM and
-    SIGINT.
+    holds its lock. Orders up to number `settled_order` are not for this attempt. `accepted_data` is the fingerprint of
+    data other than the checkpoint's that a person has accepted. Installs handlers for SIGTERM and SIGINT.
     """
     journal = Journal(directory.events, attempt)
     run: Run | None = None
     product = None
     try:
-        run = open_run(begin_attempt(directory, journal, attempt, settled_order, say))
+        run = open_run(begin_attempt(directory, journal, attempt, settled_order, say, accepted_data))
         ending = train(run)
         if _leaves_a_model(ending, run):
             product = publish_model(run).to_json()
         run.write_metrics()
+        run.trace.end()
     except BaseException as error:  # noqa: BLE001 - the trainer's entry: every end is named
         ending = ending_of(error)
         _leave_traces(error, run)
@@ -75,10 +81,9 @@ def _leave_traces(error: BaseException, run: Run | None) -> None:
         with suppress(OSError):
             traceback.print_exc()
     if run:
-        with suppress(Exception):
-            run.write_metrics()
-        with suppress(Exception):
-            run.keeper.commit_waiting_best()
+        for leave in (run.write_metrics, run.trace.end, run.keeper.finish):
+            with suppress(Exception):
+                leave()
 
 
 def _leaves_a_model(ending: Ending, run: Run) -> bool:

@@ -5,19 +5,21 @@ Leave one element out and a resumed run is a different run; a test removes each 
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from trainerd.contracts.errors import SpecificationRefused
+from trainerd.contracts.spec import Component, RunSpec
+from trainerd.contracts.spec import Optimizer as OptimizerSpec
 from trainerd.training import random_state
 from trainerd.training.checkpoints.snapshot import RunState
 from trainerd.training.devices import environment_facts
 from trainerd.training.early_stopping import Standing
-from trainerd.training.optimizers import is_fused
+from trainerd.training.optimizers import apply_arguments, build_optimizer, is_fused, own_arguments
 from trainerd.training.progress import Progress
-from trainerd.training.spec_changes import changed_keys, refuse_changes
+from trainerd.training.state_tree import flatten
 
 if TYPE_CHECKING:
     from trainerd.training.run import Run
@@ -41,24 +43,23 @@ def capture(run: Run) -> RunState:
             "random": random_state.capture(run.device),
             "environment": _environment(run),
             "data_fingerprint": run.data_fingerprint,
+            "code": run.code,
             "spec": run.spec.model_dump(mode="json"),
         },
     )
 
 
-def restore(run: Run, state: RunState) -> list[str]:
-    """Put a state back; what differs between then and now, in words for the journal.
+def restore(run: Run, state: RunState, then: RunSpec) -> None:
+    """Put a state back that a run of the specification `then` has left.
 
-    The caller has set torch's threads to what `saved_threads` says. Raises SpecificationRefused, before anything is put
-    back, for changes that would make it another run.
+    What has changed in the specification since is applied, not put back. The caller has made sure that it may change,
+    and has set torch's threads to what `saved_threads` says.
     """
     update, training = run.update, state.training
-    changes = changed_keys(training["spec"], run.spec.model_dump(mode="json"))
-    if findings := refuse_changes(changes, state.step, state.epoch):
-        raise SpecificationRefused(findings)
     update.model.load_state_dict(state.model)
-    update.optimizer.load_state_dict(training["optimizer"])
-    update.schedule.load_state_dict(training["schedule"])
+    _restore_optimizer(run, training["optimizer"], then.optimizer)
+    if _is_same_component(run.spec.schedule, then.schedule):
+        update.schedule.load_state_dict(training["schedule"])
     if update.precision.scaler and training["scaler"]:
         update.precision.scaler.load_state_dict(training["scaler"])
     if isinstance(update.loss, nn.Module):
@@ -67,7 +68,59 @@ def restore(run: Run, state: RunState) -> list[str]:
     run.standing = Standing.from_json(training["standing"])
     run.meter.load_state_dict(training["meter"])
     random_state.restore(training["random"], run.device)
-    return [*_differences(training, run), *(f"{key}: {was} -> {now}" for key, (was, now) in changes.items())]
+
+
+def _restore_optimizer(run: Run, saved: dict[str, Any], then: OptimizerSpec) -> None:
+    """Put the optimizer's state back; its groups, which torch keeps there too, keep the arguments that have changed."""
+    optimizer, now = run.update.optimizer, run.spec.optimizer
+    wanted = own_arguments(optimizer)
+    optimizer.load_state_dict(saved)
+    if now != then:
+        apply_arguments(optimizer, wanted, own_arguments(build_optimizer(then, run.update.model)))
+
+
+def _is_same_component(now: Component, then: Component) -> bool:
+    return (now.name, now.target) == (then.name, then.target)
+
+
+def find_not_restored(run: Run, state: RunState, then: RunSpec) -> list[str]:
+    """The elements of a state that did not come back bit for bit, by their names; call right after `restore`.
+
+    What the changes of the specification decide, and what belongs to the machine, is not looked at.
+    """
+    back = capture(run)
+    has_moved = back.training["environment"]["device"] != state.training["environment"]["device"]
+    tensors, document = _elements(back, run.spec, then, has_moved)
+    saved_tensors, saved_document = _elements(state, run.spec, then, has_moved)
+    names = sorted(tensors.keys() | saved_tensors.keys())
+    lost = [name for name in names if not _is_same_tensor(tensors.get(name), saved_tensors.get(name))]
+    parts = sorted(document.keys() | saved_document.keys())
+    return lost + [name for name in parts if document.get(name) != saved_document.get(name)]
+
+
+def _elements(
+    state: RunState, now: RunSpec, then: RunSpec, has_moved: bool
+) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """(tensors by name, the rest as JSON text by name) of what has to be the same after `restore`."""
+    decided = {"environment", "data_fingerprint", "code", "spec"}
+    decided |= {"schedule"} if now.schedule != then.schedule else set()
+    decided |= {"scaler"} if now.trainer.precision != then.trainer.precision else set()
+    training = {name: part for name, part in state.training.items() if name not in decided}
+    if now.optimizer != then.optimizer:
+        training["optimizer"] = training["optimizer"]["state"]
+    if has_moved:
+        training["random"] = {**training["random"], "cuda": None}
+    tensors, document = flatten(training, "training")
+    model = {f"model.{name}": tensor for name, tensor in state.model.items()}
+    return {**tensors, **model}, {name: json.dumps(part) for name, part in document.items()}
+
+
+def _is_same_tensor(one: Tensor | None, other: Tensor | None) -> bool:
+    """Bit for bit: a NaN is itself, 0 is not -0."""
+    if one is None or other is None or (one.dtype, one.shape) != (other.dtype, other.shape):
+        return False
+    one_bytes, other_bytes = (each.detach().cpu().contiguous().reshape(-1).view(torch.uint8) for each in (one, other))
+    return torch.equal(one_bytes, other_bytes)
 
 
 def saved_threads(state: RunState) -> int:
@@ -75,13 +128,16 @@ def saved_threads(state: RunState) -> int:
     return int(state.training["environment"]["threads"])
 
 
-def _differences(training: dict[str, Any], run: Run) -> list[str]:
-    now = _environment(run)
-    then = training["environment"]
-    changed = [f"{name}: {then.get(name)} -> {now.get(name)}" for name in now if then.get(name) != now.get(name)]
-    if training["data_fingerprint"] != run.data_fingerprint:
-        changed.append("the data file is not the one that the run was trained on")
-    return changed
+def find_environment_differences(run: Run, state: RunState) -> list[str]:
+    """What the last bits of a sum depend on and is not as it was, in words for the journal."""
+    now, then = _environment(run), state.training["environment"]
+    return [f"{name}: {then.get(name)} -> {now.get(name)}" for name in now if then.get(name) != now.get(name)]
+
+
+def find_changed_code(run: Run, state: RunState) -> list[str]:
+    """The targets' modules that are not what they were, in words for the journal."""
+    then = state.training["code"]
+    return [f"the code of {name} has changed" for name, content in run.code.items() if then.get(name) != content]
 
 
 def _environment(run: Run) -> dict[str, Any]:

@@ -24,14 +24,18 @@ class TrialRun:
     attempt: int = 0
     orders_given: int = 0
 
-    def train(self) -> int:
+    def train(self, accepted_data: str | None = None) -> int:
         """Run the next attempt to its end; its exit code."""
         self.attempt += 1
         return run_trainer(
-            self.directory, attempt=self.attempt, settled_order=self.orders_given, say=lambda _line: None
+            self.directory,
+            attempt=self.attempt,
+            settled_order=self.orders_given,
+            accepted_data=accepted_data,
+            say=lambda _line: None,
         )
 
-    def train_until(self, step: int, order: Order) -> int:
+    def train_until(self, step: int, order: Order, accepted_data: str | None = None) -> int:
         """Run the next attempt, giving `order` on its page the moment that it beats at `step`; its exit code."""
         number = self.orders_given + 1
         orders = OrdersPage(self.directory.orders_page, writable=True)
@@ -44,7 +48,7 @@ class TrialRun:
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(PulseWriter, "beat", beat_and_order)
-            exit_code = self.train()
+            exit_code = self.train(accepted_data)
         self.orders_given = number
         return exit_code
 

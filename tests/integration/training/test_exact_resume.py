@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from trainerd.contracts.pages import Order
-from trainerd.training import open_run
+from trainerd.training import resume
 from trainerd.training.checkpoints.snapshot import load
 from trainerd.training.checkpoints.verify import list_checkpoints, verify
 
@@ -142,6 +142,7 @@ def test_the_last_word_of_a_stopped_run_names_the_model_that_it_left(make_run: C
     assert Path(finishing["model"]["path"]).exists()
 
 
+@pytest.mark.dies("the newest checkpoint (damaged)")
 def test_a_damaged_newest_checkpoint_costs_steps_but_no_bit(make_run: Callable[..., Any], reference: Any) -> None:
     run = make_run(CONFIGURATION)
     run.train_until(30, Order.STOP)
@@ -157,6 +158,7 @@ def test_a_damaged_newest_checkpoint_costs_steps_but_no_bit(make_run: Callable[.
     assert_same_end(run, reference)
 
 
+@pytest.mark.dies("all checkpoints of a run (damaged)")
 def test_when_every_checkpoint_is_damaged_the_run_fails_and_says_so(make_run: Callable[..., Any]) -> None:
     run = make_run(CONFIGURATION)
     run.train_until(30, Order.STOP)
@@ -195,7 +197,7 @@ def test_an_element_of_the_state_that_is_left_out_is_seen(
             return replace(state, model={**state.model, **{name: left_out.model[name] for name in names}})
         return replace(state, training={**state.training, path: left_out.training[path]})
 
-    monkeypatch.setattr(open_run, "load", load_without_element)
+    monkeypatch.setattr(resume, "load", load_without_element)
     run.train()
 
     def end_of(trial: Any) -> Any:
@@ -227,4 +229,5 @@ def test_a_change_that_may_be_is_applied_and_named(make_run: Callable[..., Any])
     run.train_until(13, Order.STOP)
     run.directory.spec.write_text(run.directory.spec.read_text().replace("lr: 0.003", "lr: 0.001"))
     assert run.train() == 0
-    assert "optimizer.lr: 0.003 -> 0.001" in run.events("resumed")[-1]["differences"]
+    [change] = run.events("resumed")[-1]["changes"]
+    assert (change["key"], change["was"], change["now"], change["verdict"]) == ("optimizer.lr", 0.003, 0.001, "applied")

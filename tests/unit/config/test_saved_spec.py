@@ -52,6 +52,34 @@ def test_what_was_written_is_read_back_equal(tmp_path: Path, arguments: dict[str
     assert RunSpec.model_validate(plain(tree)) == spec
 
 
+COMPONENT = st.dictionaries(TEXT, VALUES, max_size=3).flatmap(
+    lambda args: st.sampled_from([{"name": "adamw", "args": args}, {"target": "parts:Own", "args": args}])
+)
+STOPPING = st.none() | st.fixed_dictionaries({"patience": st.integers(1, 9), "min_delta": st.floats(0, 1)})
+
+
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(optimizer=COMPONENT, stopping=STOPPING, metrics=st.lists(st.just({"name": "mae"}), max_size=2))
+def test_a_saved_spec_composes_again_to_the_same(
+    tmp_path: Path, optimizer: dict[str, Any], stopping: dict[str, Any] | None, metrics: list[dict[str, Any]]
+) -> None:
+    """A run that goes on is inspected by its saved spec, as if it lay where its configuration did: nothing changes."""
+    (tmp_path / "samples.h5").touch()
+    fields = {"inputs": {"key": "x", "shape": [4]}, "targets": {"key": "y", "shape": [1]}, "split": {"val": 0.5}}
+    data = {"kind": "hdf5", "path": str(tmp_path / "samples.h5"), "batch_size": 4, **fields}
+    changed = {"data": data, "optimizer": optimizer, "early_stopping": stopping, "metrics": metrics}
+    spec = RunSpec.model_validate({**tiny(tmp_path).model_dump(mode="json"), **changed})
+
+    again = compose(tmp_path / "tiny.yaml", spec_to_yaml(spec), [])
+    patient = compose(tmp_path / "tiny.yaml", spec_to_yaml(spec), ["early_stopping.patience=77", "optimizer.lr=0.5"])
+
+    assert again.spec == spec
+    assert patient.spec.early_stopping is not None
+    assert patient.spec.early_stopping.patience == 77
+    assert patient.spec.optimizer == spec.optimizer.model_copy(update={"lr": 0.5})
+    assert patient.spec.data == spec.data
+
+
 def test_a_spec_that_was_edited_by_hand_is_read_too(tmp_path: Path) -> None:
     path = write(tmp_path / "spec.yaml", TINY + "# somebody was here\n")
 

@@ -26,7 +26,7 @@ TENSORS = {
 
 
 def manifest(step: int) -> Manifest:
-    return Manifest("7", 1, step, 1, "2026-01-01T00:00:00+00:00", periodic=True, pinned=False, files={})
+    return Manifest(run="7", attempt=1, step=step, epoch=1, periodic=True, pinned=False)
 
 
 def make_checkpoint(checkpoints: Path, step: int) -> Path:

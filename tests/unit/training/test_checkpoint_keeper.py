@@ -4,56 +4,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
 
-from trainerd.contracts.journal import Journal
-from trainerd.contracts.json_lines import read_lines
-from trainerd.contracts.run_directory import RunDirectory
+from tests.unit.training.checkpoint_keeping import Keeping, state
 from trainerd.contracts.spec import Checkpoint
-from trainerd.training.checkpoints.keeper import CheckpointKeeper
-from trainerd.training.checkpoints.snapshot import RunState, load
-from trainerd.training.checkpoints.verify import list_checkpoints, verify
-
-
-class Clock:
-    """Seconds that pass only when told to, and a little with every look, as a commit takes time."""
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-
-    def __call__(self) -> float:
-        self.seconds += 0.1
-        return self.seconds
-
-
-class Keeping:
-    """A keeper with a clock of its own, in a run directory of its own."""
-
-    def __init__(self, path: Path, plan: Checkpoint) -> None:
-        self.directory = RunDirectory(path)
-        self.clock = Clock()
-        self.synced = 0
-        journal = Journal(self.directory.events, attempt=1)
-        self.keeper = CheckpointKeeper(self.directory, plan, journal, 1, self._sync, self.clock)
-
-    def _sync(self) -> None:
-        self.synced += 1
-
-    def committed(self) -> list[int]:
-        """The steps of all commits so far, in their order."""
-        return [event["step"] for event in read_lines(self.directory.events)[0]]
-
-    def on_disk(self) -> list[int]:
-        return sorted(verify(path).manifest.step for path in list_checkpoints(self.directory.checkpoints))
+from trainerd.training.checkpoints.snapshot import load
+from trainerd.training.checkpoints.verify import verify
 
 
 @pytest.fixture
 def keep(tmp_path: Path) -> Callable[..., Keeping]:
     return lambda **plan: Keeping(tmp_path, Checkpoint(**plan))
-
-
-def state(step: int) -> RunState:
-    return RunState(step, step // 10, {"weight": torch.full((3,), float(step))}, {"progress": {"step": step}})
 
 
 def test_periodic_checkpoints_are_due_by_steps_and_by_minutes(keep: Callable[..., Keeping]) -> None:
@@ -64,6 +24,7 @@ def test_periodic_checkpoints_are_due_by_steps_and_by_minutes(keep: Callable[...
     assert keeping.keeper.is_due(11)
     keeping.keeper.save(state(11), periodic=True)
     assert not keeping.keeper.is_due(12)
+    keeping.keeper.settle()
 
 
 def test_a_first_best_state_is_committed_at_once(keep: Callable[..., Keeping]) -> None:
@@ -94,13 +55,13 @@ def test_a_waiting_best_state_is_committed_before_any_newer_checkpoint(keep: Cal
     assert keeping.on_disk() == [20, 25]
 
 
-def test_what_is_committed_is_the_state_as_it_was_when_it_was_taken(keep: Callable[..., Keeping]) -> None:
+def test_what_is_committed_of_a_waiting_best_state_is_the_state_as_it_was_taken(keep: Callable[..., Keeping]) -> None:
     keeping = keep()
     keeping.keeper.hold_best(state(10))
     live = state(20)
     keeping.keeper.hold_best(live)
     live.model["weight"].zero_()  # training goes on
-    keeping.keeper.commit_waiting_best()
+    keeping.keeper.finish()
     assert load(verify(keeping.directory.checkpoint(20))).model["weight"].tolist() == [20.0, 20.0, 20.0]
 
 
@@ -111,10 +72,24 @@ def test_a_step_is_committed_once_even_if_it_is_last_and_best(keep: Callable[...
     assert keeping.committed() == [10]
 
 
+@pytest.mark.parametrize("is_written_before", [True, False])
+def test_a_best_checkpoint_that_is_due_too_is_periodic_as_well(
+    keep: Callable[..., Keeping], is_written_before: bool
+) -> None:
+    keeping = keep()
+    keeping.keeper.hold_best(state(10))
+    if is_written_before:
+        keeping.keeper.settle()
+    keeping.keeper.save(state(10), periodic=True)
+    assert keeping.committed() == [10]
+    assert verify(keeping.directory.checkpoint(10)).manifest.periodic
+
+
 def test_the_lines_that_a_checkpoint_stands_on_are_synced_first(keep: Callable[..., Keeping]) -> None:
     keeping = keep()
     keeping.keeper.save(state(10))
     keeping.keeper.save(state(20))
+    keeping.keeper.settle()
     assert keeping.synced == 2
 
 
@@ -122,8 +97,10 @@ def test_a_later_attempt_goes_on_with_what_is_there(keep: Callable[..., Keeping]
     first = keep()
     for step in (10, 20):
         first.keeper.save(state(step), periodic=True)
+    first.keeper.settle()
     later = Keeping(tmp_path, Checkpoint(keep_periodic=2))
     later.keeper.resume_best(10)
     later.keeper.save(state(30), periodic=True)
     later.keeper.save(state(40), periodic=True)
+    later.keeper.settle()
     assert later.on_disk() == [10, 30, 40]

@@ -8,7 +8,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from trainerd.contracts.json_lines import read_lines, read_lines_backwards
-from trainerd.training.metric_log import Difference, MetricLog
+from trainerd.training.metric_log import MetricLog
 from trainerd.training.tensorboard_log import TensorBoardLog
 
 
@@ -16,31 +16,39 @@ def line(step: int, loss: float, split: str = "train") -> dict[str, Any]:
     return {"time": "2026-01-01T00:00:00+00:00", "step": step, "epoch": 1, "split": split, "loss": loss}
 
 
-def write(path: Path, lines: list[dict[str, Any]], resume_step: int = 0) -> list[Difference]:
-    differences: list[Difference] = []
-    log = MetricLog(path, resume_step, differences.append)
+def write(path: Path, lines: list[dict[str, Any]], resume_step: int = 0) -> set[tuple[str, int]]:
+    """Write `lines` in a new attempt; tells which lines of earlier ones are going to be repeated."""
+    log = MetricLog(path, resume_step)
     log.write(lines)
     log.close()
-    return differences
+    return set(log.earlier)
 
 
-def test_replayed_steps_are_compared_and_not_written_again(tmp_path: Path) -> None:
+def test_replayed_steps_are_kept_for_comparison_and_not_written_again(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     write(path, [line(10, 0.5), line(20, 0.4), line(20, 0.6, "val"), line(30, 0.3)])
 
-    differences = write(path, [line(20, 0.4), line(20, 0.6, "val"), line(30, 0.31), line(40, 0.2)], resume_step=15)
+    again = [line(20, 0.4), line(20, 0.6, "val"), line(30, 0.31), line(40, 0.2)]
+    assert write(path, again, resume_step=15) == {("train", 20), ("val", 20), ("train", 30)}
 
-    assert differences == [Difference(30, "train", "loss", 0.3, 0.31)]
-    steps = [(each["step"], each["split"]) for each in read_lines(path)[0]]
-    assert steps == [(10, "train"), (20, "train"), (20, "val"), (30, "train"), (40, "train")]
+    steps = [(each["step"], each["split"], each["loss"]) for each in read_lines(path)[0]]
+    assert steps == [(10, "train", 0.5), (20, "train", 0.4), (20, "val", 0.6), (30, "train", 0.3), (40, "train", 0.2)]
 
 
 def test_the_validation_line_at_the_checkpoints_own_step_is_not_doubled(tmp_path: Path) -> None:
     """A checkpoint at an epoch's last step, before its validation: the validation is done again on resume."""
     path = tmp_path / "metrics.jsonl"
     write(path, [line(20, 0.4), line(20, 0.6, "val")])
-    assert write(path, [line(20, 0.6, "val")], resume_step=20) == []
+    assert write(path, [line(20, 0.6, "val")], resume_step=20) == {("val", 20)}
     assert len(read_lines(path)[0]) == 2
+
+
+def test_lines_at_other_steps_than_before_are_not_put_between_older_ones(tmp_path: Path) -> None:
+    """trainer.log_every_steps may change; the steps of a split rise in the file all the same."""
+    path = tmp_path / "metrics.jsonl"
+    write(path, [line(10, 0.5), line(20, 0.4)])
+    write(path, [line(step, 0.1) for step in (5, 10, 15, 20, 25)])
+    assert [each["step"] for each in read_lines(path)[0]] == [10, 20, 25]
 
 
 def test_a_torn_last_line_is_cut_and_its_step_written_whole(tmp_path: Path) -> None:

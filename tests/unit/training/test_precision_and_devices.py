@@ -65,5 +65,5 @@ def test_determinism_is_set_and_taken_back() -> None:
 
 def test_the_facts_of_the_environment_are_json_and_name_what_results_depend_on() -> None:
     facts = json.loads(json.dumps(environment_facts(CPU)))
-    assert set(facts) == {"torch", "numpy", "python", "cpu_capability", "device", "threads"}
+    assert set(facts) == {"torch", "numpy", "python", "cpu_capability", "processor", "device", "threads"}
     assert facts["threads"] == torch.get_num_threads()

@@ -1,2 +1,2 @@
-"""Checkpoints: what is in one (`snapshot`), how it gets to disk whole (`commit`), how it is trusted again (`verify`),
-which ones stay (`retention`), and when one is taken (`keeper`)."""
+"""Checkpoints: what is in one (`snapshot`), how it gets to disk whole (`commit`) while training goes on (`writer`), how
+it is trusted again (`verify`), which ones stay (`retention`), and when one is taken (`keeper`)."""

@@ -41,6 +41,7 @@ class FileImage:
 
     def __init__(self) -> None:
         self._layout: Layout = ()
+        self._devices: frozenset[torch.device] = frozenset()  # GPUs that the tensors are on
         self._bytes = torch.empty(0, dtype=torch.uint8)
         self._views: list[Tensor] = []
 
@@ -52,19 +53,23 @@ class FileImage:
     def hold(self, tensors: Mapping[str, Tensor]) -> None:
         """Copy `tensors` (any device, any strides) into the image; the layout is made anew only when it has changed.
 
-        Raises Unsaveable for what the format has no type for, and for what is no tensor.
+        When this returns the copies are done: the next update may change the tensors. Raises Unsaveable for what the
+        format has no type for, and for what is no tensor.
         """
         for name, tensor in tensors.items():
             _check_is_saveable(name, tensor)
         # The widest elements first: the format allows no gaps, and this keeps every tensor aligned for its own type.
         ordered = sorted(tensors.items(), key=lambda item: (-item[1].dtype.itemsize, item[0]))
         layout = tuple((name, tensor.dtype, tuple(tensor.shape)) for name, tensor in ordered)
-        if layout != self._layout or not self._bytes.numel():
-            self._lay_out(layout)
+        devices = frozenset(tensor.device for tensor in tensors.values() if tensor.is_cuda)
+        if (layout, devices) != (self._layout, self._devices) or not self._bytes.numel():
+            self._lay_out(layout, devices)
         for view, (_, tensor) in zip(self._views, ordered, strict=True):
-            view.copy_(tensor)
+            view.copy_(tensor, non_blocking=True)
+        for device in devices:  # all copies of a device are under way at once, and waited for once (not measured yet)
+            torch.cuda.synchronize(device)
 
-    def _lay_out(self, layout: Layout) -> None:
+    def _lay_out(self, layout: Layout, devices: frozenset[torch.device]) -> None:
         offset, entries, spans = 0, {}, []
         for name, dtype, shape in layout:
             byte_count = dtype.itemsize * torch.Size(shape).numel()
@@ -76,13 +81,14 @@ class FileImage:
             spans.append((offset, byte_count, dtype, shape))
             offset += byte_count
         header = _padded(json.dumps(entries).encode())
-        self._bytes = torch.empty(len(header) + offset, dtype=torch.uint8)
+        pinned = bool(devices)  # page-locked memory: a GPU copies into it on its own
+        self._bytes = torch.empty(len(header) + offset, dtype=torch.uint8, pin_memory=pinned)
         self._bytes[: len(header)] = torch.frombuffer(bytearray(header), dtype=torch.uint8)
         self._views = [
             self._bytes[len(header) + start : len(header) + start + count].view(dtype).view(shape)
             for start, count, dtype, shape in spans
         ]
-        self._layout = layout
+        self._layout, self._devices = layout, devices
 
 
 def _check_is_saveable(name: str, tensor: object) -> None:
