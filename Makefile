@@ -4,12 +4,13 @@ PYTHON ?= python3
 VENV := .venv
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help install demo test check bench clean
+.PHONY: help install demo test torture check bench clean
 
 help:
 	@echo "make install  a .venv with everything, from the versions in constraints.txt"
 	@echo "make demo     train on a real MRI scan until it has converged, and watch"
 	@echo "make test     all tests that need no root"
+	@echo "make torture  what takes too long for make test: many rounds of random kills and interruptions"
 	@echo "make check    ruff, mypy --strict, import-linter"
 	@echo "make bench    the figures of docs/performance.md, as ratios taken in one run"
 
@@ -27,8 +28,13 @@ $(INSTALLED): pyproject.toml constraints.txt
 demo: install
 	$(VENV)/bin/python -m demo.run
 
+# Most tests wait for processes: two at a time keep two cores busy. What compares durations comes after them, alone.
 test: install
-	$(VENV)/bin/python -m pytest --durations=10
+	$(VENV)/bin/python -m pytest -m 'not torture and not figures' --numprocesses=2 --dist=loadfile --durations=15
+	$(VENV)/bin/python -m pytest -m figures --durations=5
+
+torture: install
+	$(VENV)/bin/python -m pytest -m torture --timeout=3600 --durations=10
 
 check: install
 	$(VENV)/bin/ruff check .

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from trainerd.contracts.errors import DataError
 from trainerd.contracts.spec import Hdf5Data, SampleField
-from trainerd.data import Batch, BatchStream, SampleOrder, Source, open_source, residence
+from trainerd.data import Batch, BatchStream, SampleOrder, Source, batches, open_source, residence
 from trainerd.data.batches import _BLOCK_BYTES
 
 CPU = torch.device("cpu")
@@ -115,10 +115,23 @@ def test_the_index_hash_names_the_samples_of_a_batch(source: Source) -> None:
     """Equal for a replay, different for other samples or another order of them."""
     samples = np.arange(100)
     stream, again = stream_of(source, samples, 8), stream_of(source, samples, 8)
-    hashes = [stream.index_hash(epoch, position) for epoch in (1, 2) for position in range(13)]
+    hashes = [*stream.index_hashes(1, 0, 13), *stream.index_hashes(2, 0, 13)]
 
-    assert [again.index_hash(epoch, position) for epoch in (1, 2) for position in range(13)] == hashes
+    assert [
+        again.index_hashes(epoch, position, position + 1)[0] for epoch in (1, 2) for position in range(13)
+    ] == hashes
     assert len(set(hashes)) == 26
+
+
+def test_the_index_hash_of_a_group_is_of_all_its_batches(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One for each update, the last group of an epoch being smaller; however many are made at once."""
+    stream = stream_of(source, np.arange(100), 8)
+    as_one = stream_of(source, np.arange(100), 24)
+    monkeypatch.setattr(batches, "_HASHED_PLACES", 50)
+
+    assert stream.index_hashes(1, 0, 13, group=3).tolist() == as_one.index_hashes(1, 0, 5).tolist()
+    assert stream.index_hashes(1, 3, 9, group=3).tolist() == as_one.index_hashes(1, 1, 3).tolist()
+    assert len(stream.index_hashes(1, 13, 13)) == 0
 
 
 def test_nothing_is_read_before_the_first_batch(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,7 +148,7 @@ def test_nothing_is_read_before_the_first_batch(source: Source, monkeypatch: pyt
     batches = stream.batches(1, 5)
 
     assert stream.batches_per_epoch == 16
-    assert stream.index_hash(1, 15) > 0
+    assert stream.index_hashes(1, 15, 16)[0] > 0
     assert reads == []
     next(batches)
     assert reads == [1000]
