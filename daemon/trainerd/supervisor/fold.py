@@ -86,7 +86,8 @@ def _reached(record: RunRecord, line: JournalLine) -> RunRecord:
 
 
 def _resumed(record: RunRecord, line: JournalLine) -> RunRecord:
-    return _judged(_reached(record, line), line)
+    """Its checkpoint counts as one, also where the trainer was killed before it could say that it had committed it."""
+    return _judged(_checkpoint(_reached(record, line), line), line)
 
 
 def _judged(record: RunRecord, line: JournalLine) -> RunRecord:

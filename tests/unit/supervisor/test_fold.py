@@ -84,6 +84,12 @@ def test_a_newer_checkpoint_gives_the_run_its_retries_back() -> None:
     assert run.failures == 1, "the same step again is no progress"
 
 
+def test_a_checkpoint_counts_once_a_run_has_gone_on_from_it_though_nobody_could_say_that_it_was_committed() -> None:
+    run = fold_all(a_started_run(), started(), ended("crashed"), started(2))
+    run = fold_event(run, a_line("resumed", 2, step=100, epoch=1, exactness="exact"))
+    assert (run.checkpoint_step, run.failures) == (100, 0)
+
+
 @pytest.mark.parametrize("said", ["crashed", "interrupted"])
 def test_a_stop_stands_where_the_trainer_died_before_it_could_obey(said: str) -> None:
     stopping = fold_event(a_started_run(), started()).updated(state=State.STOPPING)
