@@ -18,7 +18,7 @@ from urllib.parse import quote, urlencode
 from trainctl.http_client import Response, exchange
 from trainctl.problems import ReportedError
 from trainctl.reach import connect, is_alive
-from trainerd.contracts.errors import NoSuchRun, TrainerdError, Unreachable
+from trainerd.contracts.errors import NoSuchRun, StateAway, TrainerdError, Unreachable
 from trainerd.contracts.states import Verb
 
 if TYPE_CHECKING:
@@ -191,9 +191,9 @@ def _document(response: Response) -> Json:
 
 
 def _problem(response: Response) -> TrainerdError:
-    """What the daemon answers instead; Unreachable where it asks to be asked again, as while its state is rebuilt."""
+    """What the daemon answers instead; StateAway where it asks to be asked again, as while its state is rebuilt."""
     reported = ReportedError(_document(response))
-    return Unreachable(str(reported)) if "retry-after" in response.headers else reported
+    return StateAway(str(reported)) if "retry-after" in response.headers else reported
 
 
 def _lost(error: OSError) -> Unreachable:

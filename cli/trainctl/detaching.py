@@ -9,10 +9,10 @@ from trainctl.terminal import say
 
 
 @contextmanager
-def detachable(run_ids: Sequence[int]) -> Iterator[None]:
-    """Say how to stop the runs in earnest when Ctrl+C ends what is inside; the interrupt goes on to `main`."""
+def detachable(run_ids: Sequence[int], advice: str = "goes on; stop it with: trainctl stop") -> Iterator[None]:
+    """Say what becomes of the runs when Ctrl+C ends what is inside; the interrupt goes on to `main`."""
     try:
         yield
     except KeyboardInterrupt:
-        say("\n".join(f"run {run_id} goes on; stop it with: trainctl stop {run_id}" for run_id in run_ids))
+        say("\n".join(f"run {run_id} {advice} {run_id}" for run_id in run_ids))
         raise

@@ -30,8 +30,15 @@ def is_removed(run: Json) -> bool:
 def report_state(run: Json) -> str:
     """Where the run stands, at which step, and from where it can go on."""
     text = f"{_name(run)} is {run['state']}" + (f" at step {run['step']}" if run["step"] else "")
+    return text + (_where_it_can_go_on(run) if run["step"] and run["state"] in _RESUMABLE else "")
+
+
+def _where_it_can_go_on(run: Json) -> str:
     newest = newest_checkpoint(run)
-    return text + (f"; newest checkpoint: {newest['path']}" if newest and run["state"] in _RESUMABLE else "")
+    if newest is None:
+        return "; it has no checkpoint to go on from"
+    lost = run["step"] - newest["step"]
+    return f"; newest checkpoint: {newest['path']}" + (f"; {lost} steps will be done again" if lost else "")
 
 
 def report_queued(run: Json) -> str:

@@ -22,9 +22,10 @@ from trainctl.output import write_runs
 from trainctl.problems import ReportedError
 from trainctl.references import implied_run, runs_that_permit
 from trainctl.terminal import say
-from trainctl.waiting import Until, await_command, await_run
+from trainctl.waiting import await_command, await_run, is_over
 from trainerd.contracts.errors import ExitCode, NoSuchRun, UsageError
 from trainerd.contracts.states import State, Verb
+from trainerd.contracts.waiting import Until
 
 Json = dict[str, Any]
 Command = Callable[..., int]
@@ -72,7 +73,7 @@ class Order:
         """Each run once it is what is waited `until`; one that is removed meanwhile says so."""
         with _interruptible(f"the order to {self.verb} stands; see what becomes of it with: trainctl status"):
             for run in runs:
-                yield run if is_removed(run) or until.is_true_of(run) else self._await_one(run, until)
+                yield run if is_removed(run) or is_over(run, until) else self._await_one(run, until)
 
     def _give_one(self, run: Json, details: Json) -> Json:
         answer = self.daemon.order(self.verb, str(run["id"]), **details)

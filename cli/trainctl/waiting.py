@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from enum import StrEnum
 from typing import Any
 
 from trainctl.daemon import Daemon
 from trainctl.problems import ReportedError
 from trainctl.terminal import say
-from trainerd.contracts.errors import ExitCode
-from trainerd.contracts.states import SETTLED, State
+from trainerd.contracts.errors import ExitCode, StateAway
+from trainerd.contracts.states import State
+from trainerd.contracts.waiting import Until
 
 Json = dict[str, Any]
 
@@ -20,32 +20,23 @@ _PAUSE_SECONDS = 0.2
 _SEVERITY = (ExitCode.DONE, ExitCode.RESUMABLE, ExitCode.FAILED)
 
 
-class Until(StrEnum):
-    """What is waited for, as the control plane names it."""
-
-    SETTLED = "settled"  # ended or paused
-    HALTED = "halted"  # no order is ending its trainer any more
-    CHECKPOINTED = "checkpointed"  # no checkpoint is ordered and not yet committed, or the run is settled
-
-    def is_true_of(self, run: Json) -> bool:
-        match self:
-            case Until.SETTLED:
-                return run["state"] in SETTLED
-            case Until.HALTED:
-                return run["state"] not in (State.PAUSING, State.STOPPING)
-            case Until.CHECKPOINTED:
-                return run["pending_checkpoint"] is None or run["state"] in SETTLED
-
-
 def await_command(daemon: Daemon, number: int) -> None:
     """Return once an order that the daemon has taken is carried out. Raises ReportedError where it was refused."""
     say(
         f"the supervisor is away; order {number} is on disk and is carried out when it is back (Ctrl+C leaves it there)"
     )
-    while (answer := daemon.command(number))["state"] == "pending":
+    while (answer := _ask_about(daemon, number))["state"] == "pending":
         time.sleep(_PAUSE_SECONDS)
     if answer["state"] == "refused":
         raise ReportedError(answer["problem"])
+
+
+def _ask_about(daemon: Daemon, number: int) -> Json:
+    """What became of an order; pending as long as the state is away that could tell."""
+    try:
+        return daemon.command(number)
+    except StateAway:
+        return {"state": "pending"}
 
 
 def await_run(
@@ -55,10 +46,15 @@ def await_run(
     while True:
         left = _LOOK_SECONDS if deadline is None else deadline - time.monotonic()
         run = daemon.wait(reference, max(0, min(_LOOK_SECONDS, left)), until)
-        if until.is_true_of(run):
+        if is_over(run, until):
             return run
         if deadline is not None and time.monotonic() >= deadline:
             return None
+
+
+def is_over(run: Json, until: Until) -> bool:
+    """Whether a run, as the daemon shows it, is what is waited `until`."""
+    return until.is_true_of(State(run["state"]), run["pending_checkpoint"])
 
 
 def exit_code_of(runs: Iterable[Json]) -> ExitCode:

@@ -99,7 +99,8 @@ class Examiner:
         assert run.pending_checkpoint is None or run.state not in ENDED, f"a checkpoint is still due: {run}"
         assert run.attempt >= self._attempts.get(run.id, 0), f"attempts fell from {self._attempts[run.id]}: {run}"
         self._attempts[run.id] = run.attempt
-        self._check_promise(run)
+        if run.after not in self.removed:  # else a retry may be forgotten with the run that it rested on
+            self._check_promise(run)
 
     def _check_promise(self, run: RunRecord) -> None:
         newest = self.newest_order.get(run.id)

@@ -144,3 +144,50 @@ def test_a_run_keeps_its_priority_where_the_one_that_it_got_it_from_was_removed_
     assert the_run(world).priority == 5
     world.lose_state()
     assert the_run(world).priority == 5
+
+
+def test_a_retry_stands_where_the_run_that_it_waited_for_was_removed_and_the_state_is_folded_anew(
+    world: SimulatedWorld,
+) -> None:
+    submit(world, hold=True)
+    submit(world, hold=True, after=1)
+    order(world, CommandKind.CANCEL, 2)
+    order(world, CommandKind.RETRY, 2, request="", spec=None, spec_yaml=None, accepted_data=None)
+    world.tick()
+    order(world, CommandKind.STOP, 1, checkpoint=True)
+    world.tick()
+    order(world, CommandKind.REMOVE, 1)
+    world.tick()
+    assert the_run(world, 2).reason is Reason.DEPENDENCY_FAILED
+    world.lose_state()
+    assert the_run(world, 2).reason is Reason.DEPENDENCY_FAILED
+
+
+def test_runs_keep_their_places_where_one_that_a_move_overtook_was_removed_and_the_state_is_folded_anew(
+    world: SimulatedWorld,
+) -> None:
+    submit(world, hold=True)
+    submit(world, hold=True, name="overtaking")
+    submit(world, hold=True, priority=1)
+    order(world, CommandKind.MOVE, 2, priority=None, first=True, before=None)
+    order(world, CommandKind.CANCEL, 3)
+    order(world, CommandKind.REMOVE, 3)
+    world.tick()
+    places = [(run.id, run.place) for run in world.records()]
+    world.lose_state()
+    assert [(run.id, run.place) for run in world.records()] == places
+
+
+def test_a_cancelled_run_says_so_in_its_directory_where_its_trainer_was_killed_to_hold_it_in_the_same_tick(
+    world: SimulatedWorld,
+) -> None:
+    submit(world)
+    world.tick()
+    world.host.begin_waiting()
+    order(world, CommandKind.PAUSE, 1)
+    world.tick()
+    world.host.reap()
+    order(world, CommandKind.CANCEL, 1)
+    world.tick()
+    assert the_run(world).state is State.CANCELLED
+    assert read_outcome(world.directory(1).outcome).state == State.CANCELLED

@@ -12,10 +12,10 @@ from trainctl.daemon import Daemon
 from trainctl.order_reports import is_removed, newest_checkpoint, report_removal, report_state
 from trainctl.ordering import Order, conclude, takes_runs
 from trainctl.terminal import say, write
-from trainctl.waiting import Until
 from trainerd.contracts.errors import ExitCode
 from trainerd.contracts.journal import Event
-from trainerd.contracts.states import ENDED, Verb
+from trainerd.contracts.states import ENDED, State, Verb
+from trainerd.contracts.waiting import Until
 
 Json = dict[str, Any]
 
@@ -42,7 +42,7 @@ def command(order: Order) -> int:
         if path is None:
             has_every_one = False
             said = report_removal(run) if is_removed(run) else report_state(run)
-            say(f"{said}; it ended without the checkpoint")
+            say(f"{said}; {_explain_none(run)}")
         elif order.output is None:
             write(path)
         outcome.append(run)
@@ -56,6 +56,12 @@ def _find_checkpoint(daemon: Daemon, run: Json, number: int | None) -> str | Non
         return None
     has_to_be_proven = number is not None and run["state"] in ENDED  # one that ends is waited for no longer
     return None if has_to_be_proven and not _is_obeyed(daemon, run, number or 0) else str(pinned["path"])
+
+
+def _explain_none(run: Json) -> str:
+    if run.get("state") == State.HELD:
+        return f"it commits the checkpoint once it goes on: trainctl resume {run['id']}"
+    return "it ended without the checkpoint"
 
 
 def _is_obeyed(daemon: Daemon, run: Json, number: int) -> bool:

@@ -6,8 +6,8 @@ import click
 
 from trainctl.command_line import examples
 from trainctl.ordering import Order, carry_out, takes_runs
-from trainctl.waiting import Until
 from trainerd.contracts.states import Verb
+from trainerd.contracts.waiting import Until
 
 
 @click.command("kill", epilog=examples("trainctl kill 7", "trainctl kill --all"))

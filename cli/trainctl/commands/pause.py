@@ -9,8 +9,8 @@ import click
 from trainctl.command_line import examples
 from trainctl.order_reports import report_state
 from trainctl.ordering import Order, carry_out, takes_runs
-from trainctl.waiting import Until
 from trainerd.contracts.states import ENDED, Verb
+from trainerd.contracts.waiting import Until
 
 Json = dict[str, Any]
 

@@ -11,6 +11,7 @@ from trainctl.admission_warnings import say_warnings
 from trainctl.command_line import daemon_option, examples, output_option
 from trainctl.configuration_files import read_configurations, split_arguments
 from trainctl.daemon import Daemon
+from trainctl.order_reports import is_removed, report_removal
 from trainctl.output import write_json, write_lines, write_runs
 from trainctl.terminal import say
 from trainerd.contracts.errors import ExitCode, UsageError
@@ -91,6 +92,9 @@ def _queue(daemon: Daemon, requests: Sequence[Json]) -> list[Json]:
 
         await_command(daemon, answer["command"])
         runs = [daemon.run(str(run["id"])) for run in runs]
+    for run in filter(is_removed, runs):  # the answer was lost, and meanwhile somebody removed it
+        say(report_removal(run))
+    runs = [run for run in runs if not is_removed(run)]
     for run in runs:
         say(f"run {run['id']} ({run['name']}) is {run['state']}; watch it with: trainctl follow {run['id']}")
     return runs

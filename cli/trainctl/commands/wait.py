@@ -31,7 +31,7 @@ def command(references: tuple[str, ...], timeout: float | None, daemon: Daemon) 
     deadline = None if timeout is None else time.monotonic() + timeout
     named = [daemon.run(reference) for reference in runs_to_wait_for(daemon, references)]
     settled = []
-    with detachable([run["id"] for run in named]):
+    with detachable([run["id"] for run in named], "is no longer waited for; see it with: trainctl show"):
         for run in named:
             ended = await_run(daemon, str(run["id"]), deadline=deadline)
             if ended is None:

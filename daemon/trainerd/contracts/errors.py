@@ -222,6 +222,9 @@ class AlreadyRunning(TrainerdError):
         return f"another {self.what} already runs on {self.path}{holder}"
 
 
+_ANEW = "start it anew with: trainctl retry --from-start"
+
+
 @dataclass(eq=False, repr=False)
 class CorruptCheckpoint(TrainerdError):
     """A run has checkpoints and none verifies, or they are gone. It never starts again from step 0 in silence."""
@@ -231,9 +234,9 @@ class CorruptCheckpoint(TrainerdError):
 
     def __str__(self) -> str:
         if not self.damage:
-            return f"{self.directory}: its checkpoints are gone"
+            return f"{self.directory}: its checkpoints are gone; {_ANEW}"
         named = "; ".join(f"{name}: {why}" for name, why in self.damage.items())
-        return f"{self.directory}: no checkpoint verifies ({named})"
+        return f"{self.directory}: no checkpoint verifies ({named}); {_ANEW}"
 
 
 @dataclass(eq=False, repr=False)

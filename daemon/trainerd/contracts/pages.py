@@ -18,6 +18,7 @@ from pathlib import Path
 PAGE_BYTES = 4096
 _WORDS = PAGE_BYTES // 8
 _LAYOUT = 1
+_LAYOUT_WORD = _LAYOUT.to_bytes(8, "little")
 
 
 class Order(IntEnum):
@@ -143,13 +144,12 @@ class PulseWriter:
 
 
 def create_pages(orders: Path, pulse: Path) -> None:
-    """Make both pages where they are missing; existing ones keep what they hold."""
+    """Make both pages where they are missing, or were left unfinished; existing ones keep what they hold."""
     for path in (orders, pulse):
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
-            if os.fstat(fd).st_size < PAGE_BYTES:
-                os.pwrite(fd, bytes(PAGE_BYTES), 0)
-                os.pwrite(fd, _LAYOUT.to_bytes(8, "little"), 0)
+            if os.fstat(fd).st_size < PAGE_BYTES or os.pread(fd, 8, 0) != _LAYOUT_WORD:
+                os.pwrite(fd, _LAYOUT_WORD.ljust(PAGE_BYTES, b"\0"), 0)
                 os.fsync(fd)
         finally:
             os.close(fd)

@@ -46,6 +46,11 @@ class RunRecord:
     accepted_data: str | None = None  # fingerprint of changed data that a person has accepted
     exactness: Exactness | None = None  # of all resumes so far; None: never resumed
 
+    @property
+    def lacks_checkpoint(self) -> bool:
+        """Whether it has trained, does so no more, and has nothing to go on from."""
+        return self.attempt > 0 and self.checkpoint_step is None and self.state in (State.PAUSED, State.STOPPED)
+
     def to_json(self) -> str:
         return json.dumps({key: value for key, value in asdict(self).items() if value is not None})
 

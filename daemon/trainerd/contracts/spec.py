@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Dtype = Literal["float64", "float32", "float16", "int64", "int32", "int16", "int8", "uint8", "bool"]
 Monitor = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", examples=["val_loss"])]
@@ -228,6 +228,13 @@ class RunSpec(Section):
         None,
         description="Written by trainerd: the configuration file that this came from; its directory is imported from.",
     )
+
+    @field_validator("name")
+    @classmethod
+    def _means_no_other_run(cls, name: str) -> str:
+        if name == "latest":
+            raise ValueError("`latest` means the newest run; choose another name")
+        return name
 
     @property
     def monitor(self) -> tuple[str, Literal["min", "max"]] | None:

@@ -129,5 +129,5 @@ def explain_refusal(verb: Verb, reference: str, state: State) -> str:
     """The message of a refused order: what the run is, and what is legal instead."""
     legal = ", ".join(legal_verbs(state)) or "nothing"
     anew = f"; to train it anew: trainctl retry --from-start {reference}"
-    hint = anew if state is State.COMPLETED and verb in (Verb.RESUME, Verb.RETRY) else ""
+    hint = anew if state in RESTARTABLE and verb in (Verb.RESUME, Verb.RETRY) else ""
     return f"cannot {verb} run {reference}: it is {state}; legal now: {legal}{hint}"

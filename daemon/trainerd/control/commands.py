@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
+from typing import Any
 
 from fastapi import Request
 
@@ -16,6 +17,7 @@ from trainerd.contracts.unix_sockets import send_wake_up
 from trainerd.control.plane import ControlPlane
 from trainerd.control.problems import AnsweredProblem
 from trainerd.control.requests import Body
+from trainerd.control.views import describe_run
 
 
 async def is_applied(plane: ControlPlane, command: Command) -> bool:
@@ -24,10 +26,16 @@ async def is_applied(plane: ControlPlane, command: Command) -> bool:
     Raises AnsweredProblem with the supervisor's own words where it has refused.
     """
     send_wake_up(plane.home.wake_socket)
-    answer = await plane.changes.wait_until(lambda: plane.answer_to(command.number), plane.answer_seconds)
+    answer = await plane.changes.wait_until(lambda: plane.state.answer(command.number), plane.answer_seconds)
     if answer is not None and answer.problem is not None:
         raise AnsweredProblem(answer.problem)
     return answer is not None
+
+
+def describe_run_or_removal(plane: ControlPlane, run_id: int) -> dict[str, Any]:
+    """A run as it is after an order about it; a repeated order may be about one that has been removed since."""
+    record = plane.state.run(run_id)
+    return {"id": run_id, "removed": True} if record is None else describe_run(record, plane.home)
 
 
 async def refuse_who_has_left(connection: Request) -> None:

@@ -119,6 +119,8 @@ def _read_configuration(plane: ControlPlane, record: RunRecord) -> tuple[str, st
     try:
         text = directory.spec.read_text(encoding="utf-8")
     except OSError as error:
+        if not directory.path.exists():
+            raise NotAllowed(f"run {record.id} cannot go on: its run directory is gone; legal now: remove") from error
         raise DiskError(f"cannot be read: {error.strerror or error}", str(directory.spec)) from error
     return str(Path(record.spec.get("source") or directory.spec)), _SOURCE_LINE.sub("", text)
 

@@ -5,6 +5,8 @@ A repeated request (the same Idempotency-Key) is the order that it was, also whe
 
 from __future__ import annotations
 
+from typing import Any
+
 from trainerd.contracts.commands import Command, CommandKind
 from trainerd.contracts.errors import UsageError
 from trainerd.contracts.states import Verb
@@ -17,7 +19,11 @@ def append_order(plane: ControlPlane, verb: Verb, reference: str, request: Body,
     """The order, on disk. Raises NoSuchRun; UsageError where `key` stands for another order."""
     kind = CommandKind(verb)
     earlier = find_earlier_order(plane, kind, reference, key)
-    run_id = plane.state.find(reference).id if earlier is None else earlier.body["run"]
+    if earlier is not None:
+        if not _is_same(request, earlier.body):
+            raise used_for_another(earlier)
+        return earlier
+    run_id = plane.state.find(reference).id
     body = _body_of_move(plane, request) if isinstance(request, MoveRequest) else request.model_dump()
     return plane.commands.append(kind, {"run": run_id, **body}, key or new_key())
 
@@ -30,6 +36,16 @@ def find_earlier_order(plane: ControlPlane, kind: CommandKind, reference: str, k
     if command.kind is not kind or (reference.isdigit() and int(reference) != command.body["run"]):
         raise used_for_another(command)
     return command
+
+
+def _is_same(request: Body, body: dict[str, Any]) -> bool:
+    """Whether the request says what an earlier one said; a name in it may mean another run by now, and is not asked."""
+    said = request.model_dump()
+    if isinstance(said.get("before"), str) and not said["before"].isdigit() and body["before"] is not None:
+        said["before"] = body["before"]
+    elif said.get("before") is not None:
+        said["before"] = int(said["before"])
+    return {"run": body["run"], **said} == body
 
 
 def _body_of_move(plane: ControlPlane, request: MoveRequest) -> dict[str, object]:

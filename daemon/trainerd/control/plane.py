@@ -7,8 +7,6 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from trainerd.contracts.commands import Answer
-from trainerd.contracts.errors import StateAway
 from trainerd.contracts.places import Home
 from trainerd.contracts.settings import Settings
 from trainerd.control.changes import Changes
@@ -30,13 +28,6 @@ class ControlPlane:
     inspectors: Inspectors
     owner: int  # UID that this process, and every run, belongs to
     answer_seconds: float  # how long an order waits for the supervisor before its caller is told to wait
-
-    def answer_to(self, number: int) -> Answer | None:
-        """What became of a command; None while it waits, or the state cannot tell yet."""
-        try:
-            return self.state.answer(number)
-        except StateAway:
-            return None
 
 
 async def _plane_of(request: Request) -> ControlPlane:

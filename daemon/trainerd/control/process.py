@@ -15,7 +15,6 @@ from fastapi import FastAPI
 from trainerd.contracts.errors import DiskError, StateAway
 from trainerd.contracts.locks import PlaceLock
 from trainerd.contracts.places import Home
-from trainerd.contracts.run_directory import run_ids
 from trainerd.contracts.settings import Settings
 from trainerd.control.app import build_app
 from trainerd.control.changes import ChangedSocket, Changes
@@ -26,6 +25,7 @@ from trainerd.control.plane import ControlPlane
 from trainerd.control.warm_up import warm_up
 from trainerd.store.agreement import check_log_reaches_state
 from trainerd.store.command_log import CommandLog, CommandLogReader
+from trainerd.store.removals import newest_id
 from trainerd.store.state import StateReader
 
 ANSWER_SECONDS = 5.0
@@ -104,7 +104,7 @@ def _open_plane(home: Home, settings: Settings, changes: Changes, answer_seconds
     state = StateReader(home.state, is_expected=lambda: acknowledged.newest_number() > 0)
     try:
         check_log_reaches_state(home.command_log, acknowledged.newest_number(), home.state, _applied_position(state))
-        commands.keep_ids_above(max(run_ids(home.runs), default=0))
+        commands.keep_ids_above(newest_id(home.runs))
         yield ControlPlane(
             home=home,
             settings=settings,

@@ -12,7 +12,7 @@ from trainerd.contracts.pages import Pulse, PulsePage
 from trainerd.contracts.places import Home
 from trainerd.contracts.run_directory import RunDirectory
 from trainerd.contracts.run_record import RunRecord
-from trainerd.contracts.states import LIVE, legal_verbs
+from trainerd.contracts.states import LIVE, Verb, legal_verbs
 from trainerd.control.checkpoint_list import list_checkpoints
 
 
@@ -33,7 +33,7 @@ def summarize_run(record: RunRecord, home: Home) -> dict[str, Any]:
         "attempt": record.attempt,
         "exactness": record.exactness,
         "pending_checkpoint": record.pending_checkpoint,
-        "legal": legal_verbs(record.state),
+        "legal": [each for each in legal_verbs(record.state) if not (each is Verb.RESUME and record.lacks_checkpoint)],
         "priority": record.priority,
         "after": record.after,
         "owner": record.owner,

@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 from trainerd.contracts.durable_files import sync_directory
 from trainerd.contracts.errors import Damaged, DiskError
+from trainerd.store.footprint import PARTS, path_of
 
 _UNFINISHED = 0x756E6669  # application_id of a file that does not yet hold all that it is to hold; 0 once it does
 _DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
@@ -31,10 +32,12 @@ class Schema:
 def open_for_writing(path: Path, schema: Schema, *, new_is_unfinished: bool = False) -> sqlite3.Connection:
     """The one writing connection to `path`, made with `schema` where it is new. The caller holds the file's lock.
 
-    With `new_is_unfinished` a file that is made here is unfinished until `finish`.
+    With `new_is_unfinished` a file that is made here is unfinished until `finish`. What cannot be made to its end is
+    taken away again: a later look would take it for damage.
     Raises DiskError where the file cannot be used or was written by a newer trainerd; sqlite3.DatabaseError as
     `naming_disk_errors` takes it.
     """
+    is_new = not any(path_of(path, part).exists() for part in PARTS)
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     try:
         connection.execute("PRAGMA journal_mode = WAL")
@@ -43,6 +46,8 @@ def open_for_writing(path: Path, schema: Schema, *, new_is_unfinished: bool = Fa
             _create(connection, path, schema, is_unfinished=new_is_unfinished)
     except BaseException:
         connection.close()
+        for part in PARTS if is_new else ():
+            path_of(path, part).unlink(missing_ok=True)
         raise
     return connection
 

@@ -7,6 +7,7 @@ never overwritten, and what is not yet folded to the end is shown to nobody.
 from __future__ import annotations
 
 import json
+import logging
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -39,11 +40,12 @@ from trainerd.store.footprint import (
     path_of,
 )
 from trainerd.store.schema import STATE
+from trainerd.store.sound_state import open_sound
 from trainerd.store.state_queries import StateQueries
 
+_log = logging.getLogger(__name__)
 _CHECKPOINT_BYTES = 4 << 20  # size of the write-ahead log at which it is taken into the database, as SQLite's default
 CORRUPT = "corrupt"  # in the name of a damaged file that is kept
-_TABLES = {"runs", "journals", "answers", "daemon"}
 
 
 class StateWriter(StateQueries):
@@ -61,6 +63,7 @@ class StateWriter(StateQueries):
         self.damage: str | None = None
         self.is_unfinished = False
         self._is_closed = False
+        self._log_trouble: str | None = None  # why the write-ahead log could not be shortened; said once
         self._lock = PlaceLock(path.with_name(path.name + ".lock"), "writer of the state")
         try:
             self._open()
@@ -136,7 +139,7 @@ class StateWriter(StateQueries):
             raise DiskError(error.strerror or str(error), str(self._path)) from error
         if self.damage is None:
             try:
-                return _open_sound(self._path, new_is_unfinished=self._new_is_unfinished)
+                return open_sound(self._path, new_is_unfinished=self._new_is_unfinished)
             except Damaged as error:
                 self.damage = error.message
         self.moved_aside = move_aside(self._path)
@@ -149,9 +152,19 @@ class StateWriter(StateQueries):
         if log is None or log[0] < _CHECKPOINT_BYTES:
             return
         self.check_untouched()
-        with naming_disk_errors(self._path):
-            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-        self._note_own_writes(database_too=True)
+        trouble = None
+        try:
+            with naming_disk_errors(self._path):
+                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        except Damaged:
+            raise
+        except DiskError as error:  # as where the disk is full: what is committed stands in the log
+            trouble = error.message
+        finally:
+            self._note_own_writes(database_too=True)
+        if trouble and trouble != self._log_trouble:
+            _log.warning("the state's write-ahead log cannot be shortened, and grows: %s", trouble)
+        self._log_trouble = trouble
 
     def _note_own_writes(self, *, database_too: bool) -> None:
         database, log = footprint_of(self._path).contents
@@ -275,27 +288,3 @@ def move_aside(path: Path, why: str = CORRUPT) -> Path | None:
             found.append(path_of(path, part).rename(path_of(kept, part)))
     sync_directory(path.parent)
     return next(iter(found), None)
-
-
-def _open_sound(path: Path, *, new_is_unfinished: bool) -> sqlite3.Connection:
-    """The writing connection to a state without a fault. Raises Damaged, DiskError."""
-    with naming_disk_errors(path):
-        connection = open_for_writing(path, STATE, new_is_unfinished=new_is_unfinished)
-        try:
-            if why := _find_inner_damage(connection):
-                raise Damaged(why, str(path))
-        except BaseException:
-            connection.close()
-            raise
-    return connection
-
-
-def _find_inner_damage(connection: sqlite3.Connection) -> str | None:
-    (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-    if verdict != "ok":
-        return str(verdict)
-    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
-    if not tables >= _TABLES:
-        return "it holds no state"
-    (unreadable,) = connection.execute("SELECT count(*) FROM runs WHERE NOT json_valid(record)").fetchone()
-    return f"{unreadable} runs in it cannot be read" if unreadable else None

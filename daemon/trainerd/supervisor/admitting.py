@@ -15,11 +15,13 @@ def submit(command: Command, situation: Situation) -> Effects:
     """One that is applied again comes out as it was: admitted are the runs that have a directory, all else is not.
 
     A submit that is older than one which was applied has had its turn: without a directory it was refused, or its runs
-    have been removed since.
+    have been removed since. The newest one that was applied may have been cut off between two births.
     """
     births = tuple(_birth(run, command) for run in command.body["runs"])
-    if command.number <= situation.newest_proven:
+    if command.number < situation.newest_proven:
         return _as_it_was(births, situation)
+    if command.number == situation.newest_proven:
+        return Effects(born=tuple(birth for birth in births if situation.removed_by(birth.record.id) is None))
     ids = {birth.record.id for birth in births}
     for birth in births:
         if not situation.was_admitted(birth.record.id):

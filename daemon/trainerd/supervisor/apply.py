@@ -25,10 +25,24 @@ __all__ = ["Birth", "Effects", "Situation", "apply_command"]
 
 def apply_command(command: Command, situation: Situation) -> Effects:
     """The effects of one command: all of it, or a problem and nothing."""
+    if _is_of_the_past(command, situation):
+        return Effects()
     try:
         return _VERBS[command.kind](command, situation)
     except TrainerdError as refusal:
         return Effects(problem=describe(refusal))
+
+
+def _is_of_the_past(command: Command, situation: Situation) -> bool:
+    """Whether it is applied again, and its run has been removed since, or by it.
+
+    Nobody can tell any more why it should have been refused; only a removal that did not remove the run was.
+    """
+    run_id = command.body.get("run")
+    if run_id is None or situation.look_up(run_id) is not None:
+        return False
+    removed_by = situation.removed_by(run_id) or 0
+    return removed_by == command.number or (removed_by > command.number and command.kind is not CommandKind.REMOVE)
 
 
 def _pause(command: Command, situation: Situation) -> Effects:
@@ -63,10 +77,7 @@ def _checkpoint(command: Command, situation: Situation) -> Effects:
 
 
 def _remove(command: Command, situation: Situation) -> Effects:
-    """One that is applied again, of a run that is gone already, comes out as it was."""
     run_id = command.body["run"]
-    if situation.look_up(run_id) is None and situation.removed_by(run_id) == command.number:
-        return Effects()
     record = _moved(run_of(command, situation), Verb.REMOVE, command)
     dependents = sorted(run.id for run in situation.waiting() if run.after == run_id and run.attempt == 0)
     if dependents:

@@ -106,6 +106,8 @@ def _decided(record: RunRecord, line: JournalLine) -> RunRecord:
     """A second end of an attempt: what was decided by facts that a state which was lost does not know any more."""
     if line["state"] == State.STOPPED == record.state:
         return record.updated(reason=Reason(line["reason"]))
+    if line["state"] == State.CANCELLED == record.state:
+        return record.updated(reason=Reason(line["reason"]), ended_at=line["time"])
     if line["state"] not in _DECISIONS or record.state not in (State.RETRYING, State.FAILED):
         return record
     state = State(line["state"])

@@ -18,18 +18,20 @@ from trainerd.contracts.run_directory import RunDirectory
 from trainerd.contracts.run_record import RunRecord
 from trainerd.contracts.states import ENDED
 from trainerd.store.command_log import CommandLogReader
+from trainerd.store.removals import removals_of_log
 from trainerd.supervisor.apply import Birth, Effects, Situation, apply_command
 from trainerd.supervisor.attempt_end import end_without_directory
 from trainerd.supervisor.endings import record_end
 from trainerd.supervisor.journal_folding import JournalFolding
-from trainerd.supervisor.journals import append_once
+from trainerd.supervisor.journals import append_once, happened_behind
 from trainerd.supervisor.orders import give_order
-from trainerd.supervisor.removal import Deletion, read_removals, set_aside
+from trainerd.supervisor.removal import Deletion, set_aside
 from trainerd.supervisor.run_birth import bear_run, find_newest_proven, unmake_run, was_born
 from trainerd.supervisor.run_book import RunBook
 
 _log = logging.getLogger(__name__)
 _BATCH = 100  # commands between two commits
+_LASTING_TROUBLE = (FileNotFoundError, NotADirectoryError, PermissionError, ValueError)  # of one run directory
 
 
 class CommandDesk:
@@ -46,17 +48,24 @@ class CommandDesk:
             book.look_up,
             lambda run_id: was_born(self._directory(run_id)),
             gpu_count,
-            newest_proven=find_newest_proven(home.runs, commands.newest_number()),
+            newest_proven=find_newest_proven(home.runs, commands.get),
             waiting=book.waiting,
-            removed_by=read_removals(home.runs).get,
+            removed_by=removals_of_log(home.runs, commands.get).get,
         )
         self._deletion = Deletion(home.runs)
 
     def apply_new_commands(self) -> None:
-        """Apply every command that is not answered yet; commits on the way where there are many. Raises DiskError."""
+        """Apply every command that is not answered yet; commits on the way where there are many.
+
+        Raises DiskError where one cannot be carried out now: what came before it is answered, it stays pending.
+        """
         while commands := self._commands.after(self._book.applied_position, _BATCH):
             for command in commands:
-                self._apply(command)
+                try:
+                    self._apply(command)
+                except DiskError:
+                    self._book.commit()
+                    raise
             if len(commands) == _BATCH:
                 self._book.commit()
 
@@ -67,7 +76,7 @@ class CommandDesk:
     def _apply(self, command: Command) -> None:
         for run_id in self._concerned(command):
             self._journals.fold_run(run_id, until=command)
-        effects = self._without_lost_directories(apply_command(command, self._situation), command)
+        effects = self._effects_of(command)
         problem = effects.problem or self._carry_out(effects, command)
         if problem:
             _log.info("command %d (%s): refused: %s", command.number, command.kind, problem["detail"])
@@ -87,6 +96,21 @@ class CommandDesk:
             named |= {record.after} if record and record.after is not None else set()
         return sorted(run_id for run_id in named if run_id is not None)
 
+    def _effects_of(self, command: Command) -> Effects:
+        """What it does: nothing more where it has been carried out before, and the journals tell what it did."""
+        if command.kind is CommandKind.MOVE and self._was_moved(command.body["run"], command.number):
+            return Effects()
+        return self._without_lost_directories(apply_command(command, self._situation), command)
+
+    def _was_moved(self, run_id: int, command_number: int) -> bool:
+        """Whether this order has moved the run before: its line is the last one that a move writes."""
+        try:
+            behind = happened_behind(self._directory(run_id), self._book.offset(run_id), besides=frozenset())
+        except OSError as error:
+            _log.warning("run %d: its journal cannot be read: %s", run_id, error)
+            return False
+        return any((event.get("event"), event.get("command")) == (Event.MOVED, command_number) for event in behind)
+
     def _without_lost_directories(self, effects: Effects, command: Command) -> Effects:
         """The effects where a run that should be asked for something has no directory any more: it just ends."""
         lost = {run_id for run_id, _ in effects.orders if not self._directory(run_id).path.exists()}
@@ -100,7 +124,11 @@ class CommandDesk:
         )
 
     def _carry_out(self, effects: Effects, command: Command) -> dict[str, Any] | None:
-        """Do to the run directories what the command wants, or nothing, and say why."""
+        """Do to the run directories what the command wants, or nothing, and say why.
+
+        Raises DiskError where an order to a run fails for want of something, such as room on the disk: a refusal would
+        stand in the state alone, and whoever folds it anew would carry the order out.
+        """
         try:
             self._bear(effects.born, command)
             for run_id, text in effects.specs:
@@ -111,7 +139,10 @@ class CommandDesk:
                 set_aside(self._home.runs, run_id, command.number)
         except (OSError, ValueError) as error:
             path = getattr(error, "filename", None) or self._home.runs
-            return describe(DiskError(getattr(error, "strerror", None) or str(error), str(path)))
+            trouble = DiskError(getattr(error, "strerror", None) or str(error), str(path))
+            if command.kind is not CommandKind.SUBMIT and not isinstance(error, _LASTING_TROUBLE):
+                raise trouble from error
+            return describe(trouble)
         return None
 
     def _bear(self, births: tuple[Birth, ...], command: Command) -> None:
@@ -142,20 +173,16 @@ class CommandDesk:
     def _record_end(self, record: RunRecord, command: Command) -> None:
         if not self._directory(record.id).path.exists():
             return
-        try:
+        with self._journals.tolerating_disk_trouble(record.id):
             offset = self._book.offset(record.id)
             record_end(self._directory(record.id), record, offset, command.time, command=command.number)
-        except OSError as error:
-            _log.warning("run %d: cannot write to its directory: %s", record.id, error)
 
     def _record_move(self, record: RunRecord, command: Command) -> None:
         """In its journal, because what the move rested on may be forgotten by the time the state is folded anew."""
         where = {"priority": record.priority, "place": record.place}
-        try:
+        with self._journals.tolerating_disk_trouble(record.id):
             offset = self._book.offset(record.id)
             append_once(self._directory(record.id), record.attempt, offset, Event.MOVED, command.number, **where)
-        except OSError as error:
-            _log.warning("run %d: cannot write to its directory: %s", record.id, error)
 
     def _directory(self, run_id: int) -> RunDirectory:
         return RunDirectory(self._home.run(run_id))

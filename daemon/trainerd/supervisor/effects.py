@@ -71,7 +71,8 @@ def refuse_to_wait_in_vain(after: int, situation: Situation) -> None:
     """Raises NoSuchRun or NotAllowed where run `after` is not there, or will not complete any more."""
     awaited = existing_run(after, situation)
     if awaited.state in ENDED and awaited.state is not State.COMPLETED:
-        raise NotAllowed(f"run {after} is {awaited.state}: what waits for it to complete can never start")
+        waits = "what waits for it to complete would never start"
+        raise NotAllowed(f"run {after} is {awaited.state}: {waits}; let that one go on first")
 
 
 def refuse_too_many_gpus(spec: dict[str, Any], situation: Situation) -> None:

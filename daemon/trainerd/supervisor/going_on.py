@@ -13,7 +13,7 @@ def resume(command: Command, situation: Situation) -> Effects:
     """The run goes on from its newest checkpoint, or begins if it never has. Nothing ever starts anew in silence."""
     record = run_of(command, situation)
     _refuse_unless_legal(record, Verb.RESUME)
-    if record.state is not State.HELD and record.attempt > 0 and record.checkpoint_step is None:
+    if record.lacks_checkpoint:
         raise NotAllowed(
             f"run {record.id} has trained but has no checkpoint to go on from; "
             f"start it anew with: trainctl retry --from-start {record.id}"

@@ -41,12 +41,15 @@ class LastingSupervisor:
         self._settings = settings
         self._commands = commands
         self._losses: list[float] = []  # time.monotonic() of each
+        self._state: StateWriter | None  # None: it was lost, and no new one could be made yet
         self._state, self.supervisor = self._open()
 
     def tick(self) -> None:
         """One tick on a state that is whole; a lost one is folded anew first. Raises DiskError as the tick does."""
         while True:
             try:
+                if self._state is None:
+                    self._state, self.supervisor = self._open()
                 self._state.check_untouched()
                 self.supervisor.tick()
                 if self._state.finish():
@@ -61,14 +64,16 @@ class LastingSupervisor:
         self.supervisor.start_over()
 
     def close(self) -> None:
-        self._state.close()
+        if self._state is not None:
+            self._state.close()
 
     def _replace(self, damage: Damaged) -> None:
-        """Put the state aside and begin a new one. Raises the damage where that is no help, or none any more."""
+        """Put the state aside, for a new one. Raises the damage where that is no help, or none any more."""
         self._note_loss(damage)
-        _name_loss(damage.message, self._state.abandon())
+        if self._state is not None:
+            _name_loss(damage.message, self._state.abandon())
+        self._state = None
         self.supervisor.link.close()
-        self._state, self.supervisor = self._open()
 
     def _open(self) -> tuple[StateWriter, Supervisor]:
         while True:

@@ -4,8 +4,10 @@
 supervisor without harm; what it does afterwards follows from the state.
 
 Replay: from an empty state the same tick applies every command and folds every journal from its start, each command
-after what had happened in its run by then (journals.lines_before). So answers come out as they were given, but for one
-case: a trainer's line that was folded in the very tick in which an older command for its run was appended.
+after what had happened in its run by then (journals.lines_before). So answers come out as they were given, but for
+three cases: a trainer's line that was folded in the very tick in which an older command for its run was appended; an
+order to a run that has been removed since, which counts as applied; one that a run directory refused to take
+(PermissionError, say), and takes by now.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from trainerd.contracts.unix_sockets import send_wake_up
 from trainerd.supervisor.agreement import Attempt, Differences, compare
 from trainerd.supervisor.attempt_end import end_never_begun, end_without_directory
 from trainerd.supervisor.command_desk import CommandDesk
+from trainerd.supervisor.complaints import Complaints
 from trainerd.supervisor.endings import record_end, record_start, record_vanished, write_outcome
 from trainerd.supervisor.fold import begin_attempt
 from trainerd.supervisor.journal_folding import JournalFolding
@@ -33,6 +36,7 @@ from trainerd.supervisor.trainer_lock import is_trainer_alive
 from trainerd.supervisor.worker_link import WorkerLink
 
 _log = logging.getLogger(__name__)
+_START_AGAIN_SECONDS = 5.0  # after a start that failed for want of something; others start meanwhile
 
 
 class Supervisor:
@@ -55,6 +59,8 @@ class Supervisor:
         self._journals = journals
         self._resources = resources
         self._worker_reachable: bool | None = None
+        self._complaints = Complaints(_log)
+        self._failed_to_start: dict[int, float] = {}  # time.monotonic() of each that is tried again later
 
     def tick(self) -> None:
         """Bring the runs one step closer to what was asked for. Raises DiskError where nothing could be stored."""
@@ -140,19 +146,17 @@ class Supervisor:
 
     def _record_vanished(self, record: RunRecord) -> None:
         directory = self._directory(record.id)
-        if not directory.path.exists():
-            self.book.put(end_without_directory(record, now()))
-            return
-        if is_trainer_alive(directory):
-            return  # its host has died, and it is just about to
-        try:
+        with self._journals.tolerating_disk_trouble(record.id):
+            if not directory.path.exists():
+                self.book.put(end_without_directory(record, now()))
+                return
+            if is_trainer_alive(directory):
+                return  # its host has died, and it is just about to
             record_vanished(directory, record, self.book.offset(record.id))
             self._journals.fold_run(record.id)
             folded = self.book.look_up(record.id)
             if folded is not None and folded.state in ENDED:
                 write_outcome(directory, folded)
-        except OSError as error:
-            _log.warning("run %d: cannot write to its directory: %s", record.id, error)
 
     def _cancel(self, record: RunRecord) -> None:
         cancelled = record.updated(state=State.CANCELLED, reason=Reason.DEPENDENCY_FAILED, ended_at=now())
@@ -160,33 +164,49 @@ class Supervisor:
 
     def _start(self, start: Start) -> None:
         """Decide that a run starts; the journal knows before the state does, so that no lost state forgets it."""
+        run_id = start.record.id
+        subject = f"run {run_id}: cannot start yet"
+        try:
+            record = self._begin(start)
+        except OSError as error:
+            self._complaints.say(subject, error)
+            self._failed_to_start[run_id] = time.monotonic()
+            return
+        self._complaints.is_well(subject)
+        self._failed_to_start.pop(run_id, None)
+        if record.state in LIVE:
+            self.book.put(record)
+        else:
+            self._end_without_trainer(record)
+
+    def _begin(self, start: Start) -> RunRecord:
+        """The record of the next attempt, which the journal knows; it has failed already where there is no orders page.
+
+        Raises OSError where it may be tried again.
+        """
         directory = self._directory(start.record.id)
+        if not directory.path.exists():
+            return end_without_directory(start.record, now())
+        record, why = begin_attempt(start.record, start.record.attempt + 1), ""
         try:
             settled = newest_order(directory)
-            record = begin_attempt(start.record, start.record.attempt + 1).updated(
-                settled_order=settled,
-                gpus=start.gpus,
-                pending_checkpoint=repeat_checkpoint_order(directory, start.record.pending_checkpoint),
-            )
-        except (OSError, ValueError) as error:
-            failed = start.record.updated(state=State.FAILED, reason=Reason.ERROR, error=str(error), ended_at=now())
-            self._end_without_trainer(failed)
-            return
-        try:
-            record_start(directory, record, applied=self.book.applied_position)
-        except OSError as error:
-            _log.warning("run %d: cannot start yet: %s", record.id, error)
-        else:
-            self.book.put(record)
+            pending = repeat_checkpoint_order(directory, record.pending_checkpoint)
+            record = record.updated(settled_order=settled, gpus=start.gpus, pending_checkpoint=pending)
+        except (FileNotFoundError, ValueError) as error:
+            why = str(error)
+        record_start(directory, record, applied=self.book.applied_position)
+        if not why:
+            return record
+        self.book.put(record)
+        self._journals.fold_run(record.id)  # past its start: an end goes behind all that is folded
+        return end_never_begun(record, why, now())
 
     def _end_without_trainer(self, record: RunRecord) -> None:
         self.book.put(record)
-        try:
+        with self._journals.tolerating_disk_trouble(record.id):
             offset, applied = self.book.offset(record.id), self.book.applied_position
             record_end(self._directory(record.id), record, offset, now(), applied=applied)
             self._journals.fold_run(record.id)  # past this line: it tells of nothing new
-        except OSError as error:
-            _log.warning("run %d: cannot write to its directory: %s", record.id, error)
 
     def _adopt(self, run_id: int, attempt: int) -> None:
         record = self.book.look_up(run_id)
@@ -194,6 +214,9 @@ class Supervisor:
         self.book.put(begin_attempt(record, attempt))
 
     def _is_ready(self, record: RunRecord) -> bool:
+        failed = self._failed_to_start.get(record.id)
+        if self._journals.is_unread(record.id) or (failed and time.monotonic() < failed + _START_AGAIN_SECONDS):
+            return False
         return is_ready(record, self.book.look_up)
 
     def _directory(self, run_id: int) -> RunDirectory:

@@ -11,6 +11,7 @@ from trainerd.contracts.places import Home
 from trainerd.contracts.settings import Settings
 from trainerd.contracts.states import WAITING, State
 from trainerd.store.command_log import CommandLogReader
+from trainerd.supervisor.complaints import Complaints
 from trainerd.supervisor.lasting import LastingSupervisor
 from trainerd.supervisor.loop import Supervisor
 from trainerd.supervisor.shutdown import shut_down
@@ -28,26 +29,28 @@ def run_supervisor(home: Home, settings: Settings) -> int:
     command log does not reach as far as it.
     """
     lock = PlaceLock(home.lock("supervisor"), "supervisor")
-    wake_ups = WakeUps(home.wake_socket)
+    wake_ups = WakeUps()  # first, so that a signal is heeded from here on
     lasting = LastingSupervisor(home, settings, CommandLogReader(home.command_log))
+    wake_ups.listen(home.wake_socket)
+    complaints = Complaints(_log)
     tell_service_manager("READY=1")
     while not wake_ups.is_asked_to_stop:
-        _tick(lasting)
-        _sleep(lasting.supervisor, wake_ups)
+        has_ticked = _tick(lasting, complaints)
+        _sleep(lasting.supervisor, wake_ups, is_in_trouble=not has_ticked)
     _log.info("asked to stop: runs are interrupted, and go on when the daemon is started again")
     tell_service_manager("STOPPING=1")
-    _shut_down(lasting.supervisor, wake_ups, settings)
+    _shut_down(lasting.supervisor, wake_ups, settings, complaints)
     lasting.close()
     lock.release()
     return ExitCode.DONE
 
 
-def _shut_down(supervisor: Supervisor, wake_ups: WakeUps, settings: Settings) -> None:
+def _shut_down(supervisor: Supervisor, wake_ups: WakeUps, settings: Settings, complaints: Complaints) -> None:
     """End with the state as it is: one that is lost by now is folded anew at the next start."""
 
     def next_tick() -> None:
         _sleep(supervisor, wake_ups)
-        _tick(supervisor)
+        _tick(supervisor, complaints)
 
     shut_down(supervisor, next_tick, settings.grace_seconds)
 
@@ -60,17 +63,24 @@ def tell_service_manager(message: str) -> None:
         sdnotify.SystemdNotifier().notify(message)
 
 
-def _tick(supervisor: LastingSupervisor | Supervisor) -> None:
+def _tick(supervisor: LastingSupervisor | Supervisor, complaints: Complaints) -> bool:
+    """One tick; False where nothing could be stored."""
+    trouble = "nothing could be stored, trying again"
     try:
         supervisor.tick()
+        complaints.is_well(trouble)
+        return True
     except DiskError as error:
-        _log.error("nothing could be stored, trying again: %s", error)
+        complaints.say(trouble, error)
         supervisor.start_over()
-    tell_service_manager("WATCHDOG=1")
+        return False
+    finally:
+        tell_service_manager("WATCHDOG=1")
 
 
-def _sleep(supervisor: Supervisor, wake_ups: WakeUps) -> None:
-    wake_ups.wait(_BUSY_SECONDS if _is_busy(supervisor) else _IDLE_SECONDS, supervisor.link.connection)
+def _sleep(supervisor: Supervisor, wake_ups: WakeUps, *, is_in_trouble: bool = False) -> None:
+    is_busy = _is_busy(supervisor) and not is_in_trouble
+    wake_ups.wait(_BUSY_SECONDS if is_busy else _IDLE_SECONDS, supervisor.link.connection)
 
 
 def _is_busy(supervisor: Supervisor) -> bool:

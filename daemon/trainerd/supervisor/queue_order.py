@@ -44,5 +44,6 @@ def _place_before(record: RunRecord, target: RunRecord, others: list[RunRecord])
     order = [*group[:index], record.updated(priority=target.priority), *group[index:]]
     places = sorted(run.place for run in order)
     dealt = [run.updated(place=place) for run, place in zip(order, places, strict=True)]
-    known = {run.id: run for run in [*group, record]}
-    return Effects(changed=tuple(run for run in dealt if run != known[run.id]))
+    others_moved = tuple(run for run in dealt if run.id != record.id and run not in group)
+    moved = next(run for run in dealt if run.id == record.id)
+    return Effects(changed=(*others_moved, moved))

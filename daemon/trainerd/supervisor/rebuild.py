@@ -85,7 +85,10 @@ def _applied_position(home: Home) -> int:
 
 @contextmanager
 def _alone(home: Home) -> Iterator[None]:
-    """No daemon lives here, and none can come up meanwhile. Raises AlreadyRunning."""
+    """No daemon lives here, and neither a daemon nor a supervisor can come up meanwhile. Raises AlreadyRunning.
+
+    A control plane or a worker host that somebody starts alone meanwhile does no harm: neither writes the state.
+    """
     with ExitStack() as held:
         for part, what in (("up", "daemon"), ("supervisor", "supervisor")):
             held.callback(PlaceLock(home.lock(part), what).release)

@@ -1,12 +1,10 @@
 """Takes the directories of removed runs away: at first their names, and then, unhurried, what was in them.
 
-A list keeps which command has removed which run. So one who folds the state anew finds neither the run nor a reason to
-bear it again: a removal proves that all commands up to it have had their turn.
+Each is noted (store/removals.py): a removal proves that all commands up to it have had their turn.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import shutil
 import threading
@@ -14,44 +12,31 @@ from contextlib import suppress
 from pathlib import Path
 
 from trainerd.contracts.durable_files import sync_directory
-from trainerd.contracts.json_lines import JsonLinesWriter
+from trainerd.store.removals import forget_removal, note_removal
 
 _log = logging.getLogger(__name__)
 _PREFIX = "removing-"
-_LIST = "removed.jsonl"  # beside the run directories, a line for each removal
 
 
 def set_aside(runs: Path, run_id: int, command_number: int) -> None:
-    """Note a removal, and take the run's directory away; doing it again changes nothing. Raises OSError."""
-    _note(runs, run_id, command_number)
-    with suppress(FileNotFoundError):
-        (runs / str(run_id)).rename(runs / f"{_PREFIX}{run_id}")
+    """Note a removal, and take the run's directory away; doing it again changes nothing.
+
+    Raises OSError; where it is PermissionError, nothing was done.
+    """
+    note_removal(runs, run_id, command_number)
+    try:
+        _rename(runs / str(run_id), runs / f"{_PREFIX}{run_id}")
+    except PermissionError:
+        forget_removal(runs, run_id)
+        raise
     sync_directory(runs)
 
 
-def read_removals(runs: Path) -> dict[int, int]:
-    """The runs that have been removed here, and the command that removed each. A damaged line is named, and lost."""
-    try:
-        *lines, _torn = (runs / _LIST).read_bytes().split(b"\n")
-    except FileNotFoundError:
-        return {}
-    removals = {}
-    for line in lines:
-        try:
-            document = json.loads(line)
-            removals[int(document["run"])] = int(document["command"])
-        except (ValueError, KeyError, TypeError):
-            _log.warning("%s: a damaged line is passed over: %r", runs / _LIST, line[:80])
-    return removals
-
-
-def _note(runs: Path, run_id: int, command_number: int) -> None:
-    removals = JsonLinesWriter(runs / _LIST)
-    try:
-        removals.append({"run": run_id, "command": command_number})
-        removals.sync()
-    finally:
-        removals.close()
+def _rename(directory: Path, aside: Path) -> None:
+    with suppress(FileNotFoundError):
+        if directory.exists() and aside.exists():  # it was born again before a tick that had removed it could commit
+            shutil.rmtree(aside, ignore_errors=True)
+        directory.rename(aside)
 
 
 class Deletion:

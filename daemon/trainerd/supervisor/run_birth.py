@@ -5,38 +5,54 @@ Doing it again changes nothing, so a supervisor that was killed in between simpl
 
 from __future__ import annotations
 
+import logging
 import shutil
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
-from trainerd.contracts.commands import Command
+from trainerd.contracts.commands import Command, CommandKind
 from trainerd.contracts.durable_files import replace_durably, sync_directory
 from trainerd.contracts.journal import Event, decode_journal
 from trainerd.contracts.pages import create_pages
 from trainerd.contracts.run_directory import RunDirectory, run_ids
+from trainerd.store.removals import removals_of_log
 from trainerd.supervisor.apply import Birth
 from trainerd.supervisor.journals import append_if_last
-from trainerd.supervisor.removal import read_removals
+
+_log = logging.getLogger(__name__)
 
 
 def was_born(directory: RunDirectory) -> bool:
-    """Whether the run's directory was made to the end: the specification comes last."""
-    return directory.spec.exists()
+    """Whether the run's directory was made to the end: the specification comes last.
 
-
-def find_newest_proven(runs: Path, newest_command: int) -> int:
-    """The newest command, up to `newest_command`, that is proven to have been applied; 0 if none is.
-
-    A run directory proves the submit that made it, and a removal itself. Commands are applied in order, and run ids
-    grow with them: nearly always the first look finds it.
+    One that nobody may read counts as made: it is not to be made anew.
     """
-    removals = (number for number in read_removals(runs).values() if number <= newest_command)
-    removal = max(removals, default=0)
+    try:
+        return directory.spec.exists()
+    except OSError:
+        return True
+
+
+def find_newest_proven(runs: Path, command_of: Callable[[int], Command | None]) -> int:
+    """The newest command of the log that is proven to have been applied; 0 if none is. `command_of` reads the log.
+
+    A run directory proves the submit that made it, and a removal itself, as far as the log knows of them. Commands are
+    applied in order, and run ids grow with them: nearly always the first look finds it.
+    """
+    removal = max(removals_of_log(runs, command_of).values(), default=0)
     for run_id in sorted(run_ids(runs), reverse=True):
         directory = RunDirectory(runs / str(run_id))
         number = _admitting_command(directory) if was_born(directory) else None
-        if number is not None and number <= newest_command:
+        if number is not None and _makes(command_of(number), run_id):
             return max(number, removal)
     return removal
+
+
+def _makes(command: Command | None, run_id: int) -> bool:
+    if command is None or command.kind is not CommandKind.SUBMIT:
+        return False
+    return any(run["id"] == run_id for run in command.body["runs"])
 
 
 def _admitting_command(directory: RunDirectory) -> int | None:
@@ -44,7 +60,8 @@ def _admitting_command(directory: RunDirectory) -> int | None:
     try:
         with open(directory.events, "rb") as journal:
             first = next(decode_journal(journal.readline(), 0, directory.events), None)
-    except OSError:
+    except OSError as error:
+        _log.warning("run directory %s: cannot be read: %s", directory.path.name, error)
         return None
     number = first.event.get("command") if first else None
     return number if isinstance(number, int) else None
@@ -74,5 +91,8 @@ def bear_run(directory: RunDirectory, birth: Birth, command: Command) -> None:
 
 
 def unmake_run(directory: RunDirectory) -> None:
-    """Remove what there is of a run that could not be admitted after all."""
+    """Remove what there is of a run that could not be admitted after all, first what tells that it was born."""
+    with suppress(OSError):
+        directory.spec.unlink()
+        sync_directory(directory.path)
     shutil.rmtree(directory.path, ignore_errors=True)

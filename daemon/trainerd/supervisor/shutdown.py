@@ -62,9 +62,17 @@ def _with_trainers(supervisor: Supervisor) -> list[RunRecord]:
 def _has_trainer(supervisor: Supervisor, record: RunRecord) -> bool:
     living = supervisor.link.living
     if living is None:
-        return is_trainer_alive(_directory(supervisor, record))
+        return _may_be_alive(_directory(supervisor, record))
     attempt = (record.id, record.attempt)
     return attempt in living or attempt in supervisor.link.announced
+
+
+def _may_be_alive(directory: RunDirectory) -> bool:
+    try:
+        return is_trainer_alive(directory)
+    except OSError as error:
+        _log.warning("run directory %s: nobody can tell whether its trainer lives: %s", directory.path.name, error)
+        return False
 
 
 def _directory(supervisor: Supervisor, record: RunRecord) -> RunDirectory:

@@ -88,6 +88,7 @@ class WorkerLink:
         except OSError:
             return
         self._connection = Connection(sock)
+        self._forget()  # also what was asked of the host before, while nobody heard it
         self._say(Supervise(self._epoch))
 
     def _take_in(self, connection: Connection) -> None:

@@ -31,7 +31,7 @@ def inspect(request: Inspect, disk: Path) -> Inspected:
     try:
         composed = compose(Path(request.path), request.text, request.overrides)
     except SpecificationRefused as refusal:
-        return Inspected(None, None, [finding.to_json() for finding in refusal.findings], [])
+        return Inspected(None, None, [_place(finding, request).to_json() for finding in refusal.findings], [])
     import_from(Path(request.path).parent)
     saved = read_newest(RunDirectory(Path(request.run_dir)).checkpoints) if request.run_dir else None
     changes = saved.changes(composed.spec) if saved else []
@@ -41,8 +41,10 @@ def inspect(request: Inspect, disk: Path) -> Inspected:
     if saved and checked.fingerprint and saved.has_other_data(checked.fingerprint):
         accepted = checked.fingerprint if request.accept_changed_data else None
         problems += [] if accepted else [refuse_other_data(saved)]
-    findings = [_locate(finding, composed.origins).to_json() for finding in problems]
-    told = [_locate(finding, composed.origins).to_json() for finding in [*composed.warnings, *checked.warnings]]
+    told, findings = [
+        [_place(_locate(finding, composed.origins), request).to_json() for finding in each]
+        for each in ([*composed.warnings, *checked.warnings], problems)
+    ]
     listed = [change.to_json() for change in changes]
     if findings:
         return Inspected(None, None, findings, told, listed)
@@ -77,6 +79,13 @@ def _check(spec: RunSpec, disk: Path) -> _Checked:
         return _Checked([Finding("so many samples do not fit this machine's memory", key="data")], [])
     finally:
         source.close()
+
+
+def _place(finding: Finding, request: Inspect) -> Finding:
+    """The finding where a person can look: the text of a run that goes on is that of its spec.yaml, not the file's."""
+    if request.run_dir is None or finding.file != request.path:
+        return finding
+    return replace(finding, file=str(RunDirectory(Path(request.run_dir)).spec), line=None, column=None)
 
 
 def _locate(finding: Finding, origins: Mapping[str, str]) -> Finding:

@@ -49,14 +49,12 @@ def test_without_a_supervisor_an_order_is_kept_and_applied_when_it_is_back(contr
     assert reply.status == 202
     command, (run,) = reply.json()["command"], reply.json()["runs"]
     assert run == {"id": 1, "name": "patient"}
-    assert control.client.get(f"/v1/commands/{command}").json()["state"] == "pending"
+    assert control.client.get(f"/v1/commands/{command}").problem() == (503, "unreachable"), "no state can tell yet"
     assert control.client.submit("patient", key="patience").json() == reply.json()
 
     supervisor = SmallSupervisor(control.home)
     try:
-        poll(
-            lambda: control.client.get(f"/v1/commands/{command}").json()["state"] == "applied", "the submit is applied"
-        )
+        poll(lambda: control.client.get(f"/v1/commands/{command}").json().get("state") == "applied", "it is applied")
         assert control.client.get("/v1/runs/patient").json()["state"] == "queued"
         assert [run["id"] for run in control.client.submit("patient", key="patience").json()["runs"]] == [1]
     finally:
@@ -206,4 +204,21 @@ def test_an_order_is_kept_while_the_state_is_damaged(control: ControlProcess) ->
 
     worker.end()
     assert reply.status == 202
-    assert control.client.get(f"/v1/commands/{reply.json()['command']}").json()["state"] == "pending"
+    assert control.client.get(f"/v1/commands/{reply.json()['command']}").problem() == (503, "unreachable")
+
+
+def test_an_order_that_was_applied_does_not_look_as_if_it_waited_while_the_state_is_lost(
+    control: ControlProcess,
+) -> None:
+    worker, supervisor = SmallWorkerHost(control.home), SmallSupervisor(control.home)
+    run_id = control.client.submit("old", key="old").json()["runs"][0]["id"]
+    poll(lambda: control.client.get(f"/v1/runs/{run_id}").status == 200, "the submit is applied")
+    assert control.client.get("/v1/commands/1").json()["state"] == "applied"
+    worker.end()
+    supervisor.end()
+
+    for path in control.home.path.glob("state.sqlite*"):
+        path.unlink()
+    lost = control.client.get("/v1/commands/1")
+
+    assert (lost.problem(), lost.headers["retry-after"]) == ((503, "unreachable"), "1")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from control_harness import Daemon
 
@@ -133,3 +135,44 @@ def test_what_became_of_a_command_can_be_asked(daemon: Daemon) -> None:
     assert daemon.client.get(f"/v1/commands/{refused}").json()["state"] == "refused"
     assert daemon.client.get(f"/v1/commands/{refused}").json()["problem"]["exit_code"] == 4
     assert daemon.client.get(f"/v1/commands/{refused + 1}").problem() == (400, "usage")
+
+
+def test_a_repeated_order_stands_though_what_it_names_is_gone(daemon: Daemon) -> None:
+    """Its answer may have been lost, and by the repetition its run and the one that it names were removed."""
+    target, run_id = daemon.submitted("a-target"), daemon.submitted()
+    headers = {"Idempotency-Key": "move-once"}
+    by_number, by_name = {"before": target}, {"before": "a-target"}
+    first = daemon.client.ask("POST", f"/v1/runs/{run_id}/move", by_number, headers)
+    for gone in (target, run_id):
+        daemon.client.post(f"/v1/runs/{gone}/cancel")
+        assert daemon.client.post(f"/v1/runs/{gone}/remove").status == 200
+
+    for body in (by_number, by_name):
+        again = daemon.client.ask("POST", f"/v1/runs/{run_id}/move", body, headers)
+        assert (first.status, again.status, again.json()) == (200, 200, {"id": run_id, "removed": True})
+    for other in ({"before": run_id}, {"first": True}):
+        refused = daemon.client.ask("POST", f"/v1/runs/{run_id}/move", other, headers)
+        assert refused.problem() == (400, "usage")
+
+
+def test_a_repeated_submit_stands_though_its_run_was_removed(daemon: Daemon) -> None:
+    run_id = daemon.client.submit("short-lived", key="submit-once").json()["runs"][0]["id"]
+    daemon.client.post(f"/v1/runs/{run_id}/cancel")
+    daemon.client.post(f"/v1/runs/{run_id}/remove")
+
+    again = daemon.client.submit("short-lived", key="submit-once")
+
+    assert (again.status, again.json()["runs"]) == (201, [{"id": run_id, "name": "short-lived", "removed": True}])
+
+
+def test_waiting_for_a_checkpoint_ends_where_the_run_is_held(daemon: Daemon) -> None:
+    run_id = daemon.submitted()
+    daemon.supervisor.move(run_id, state=State.STARTING, pending_checkpoint=5 << 20)
+    target = f"/v1/runs/{run_id}/wait?timeout=0.1&until=checkpointed"
+    assert daemon.client.get(target).json()["state"] == "starting"
+
+    daemon.supervisor.move(run_id, state=State.HELD)
+
+    began = time.monotonic()
+    assert daemon.client.get(f"/v1/runs/{run_id}/wait?timeout=10&until=checkpointed").json()["state"] == "held"
+    assert time.monotonic() - began < 5

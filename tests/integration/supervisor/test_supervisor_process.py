@@ -368,3 +368,13 @@ def test_a_second_supervisor_on_the_same_home_is_refused(daemon: Daemon) -> None
 def test_the_supervisor_loads_no_torch_numpy_or_pydantic() -> None:
     loaded = subprocess.run([sys.executable, "-c", LOADED], capture_output=True, text=True, check=True).stdout
     assert loaded.strip() == "[]"
+
+
+def test_a_supervisor_listens_only_once_it_has_its_state(daemon: Daemon) -> None:
+    """By its socket the daemon tells that it has come up: one that cannot must not look as if it had."""
+    daemon.home.state.mkdir()
+    daemon.start_supervisor()
+    assert daemon.supervisor is not None
+    assert daemon.supervisor.wait(timeout=DEADLINE_SECONDS) != 0
+    assert str(daemon.home.state) in daemon.log()
+    assert not daemon.home.wake_socket.exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import sqlite3
 import subprocess
@@ -242,3 +243,34 @@ def test_no_query_looks_at_every_run(path: Path) -> None:
         steps = [row[3] for row in state._connection.execute(f"EXPLAIN QUERY PLAN {statement}")]
         scans = [step for step in steps if step.startswith("SCAN runs") and "INDEX" not in step]
         assert not scans or "ORDER BY id DESC LIMIT" in statement, (statement, steps)
+
+
+def test_a_commit_stands_where_the_disk_is_too_full_to_shorten_the_log(path: Path) -> None:
+    """The write-ahead log has room left, the database's own file has not: that is nobody else's damage."""
+    state = StateWriter(path)
+    store_megabytes(state, 6, number=1)
+    assert path.stat().st_size > 5 << 20, "the log was taken into the database"
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + (1 << 20), hard))
+    try:
+        store_megabytes(state, 5, number=2)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    state.check_untouched()
+    assert (len(state.runs()), state.applied_position()) == (11 * 5, 2)
+    log = path.with_name(path.name + "-wal")
+    assert log.stat().st_size > 4 << 20, "it could not be shortened"
+    store(state, a_run(100))
+    assert log.stat().st_size == 0
+    state.close()
+    assert StateReader(path).applied_position() == 2
+
+
+def store_megabytes(state: StateWriter, megabytes: int, number: int) -> None:
+    with state.transaction() as changes:
+        for run_id in range(megabytes * 5):
+            run = a_run(number * 1000 + run_id).updated(spec={"notes": "x" * 200_000})
+            changes.put(run)
+        changes.answer(number, None)

@@ -43,8 +43,10 @@ def test_a_submit_that_is_older_than_an_applied_one_comes_out_as_it_was() -> Non
     refused = a_command(CommandKind.SUBMIT, 4, runs=[a_submission(1)])
     assert "refused when it was given" in problem_of(apply_command(refused, a_situation(newest_proven=5)))
     applied = a_command(CommandKind.SUBMIT, 5, runs=[a_submission(2), a_submission(3)])
-    effects = apply_command(applied, a_situation(admitted={3}, newest_proven=5))
+    effects = apply_command(applied, a_situation(admitted={3}, newest_proven=6))
     assert [birth.record.id for birth in effects.born] == [3]
+    cut_off = apply_command(applied, a_situation(admitted={3}, newest_proven=5))
+    assert [birth.record.id for birth in cut_off.born] == [2, 3], "the newest one may have been cut off"
     new = a_command(CommandKind.SUBMIT, 6, runs=[a_submission(4)])
     assert apply_command(new, a_situation(newest_proven=5)).problem is None
 

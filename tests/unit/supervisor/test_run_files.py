@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from run_records import TIME, a_command, a_run
 
 from tests.polling import poll
-from trainerd.contracts.commands import CommandKind
+from trainerd.contracts.commands import Command, CommandKind
 from trainerd.contracts.journal import Event, Line
 from trainerd.contracts.outcome import read_outcome
 from trainerd.contracts.pages import Order, OrdersPage
 from trainerd.contracts.run_directory import RunDirectory
 from trainerd.contracts.states import Reason, State
+from trainerd.store.removals import newest_id, removals_of_log
 from trainerd.supervisor.apply import Birth
 from trainerd.supervisor.endings import record_end
 from trainerd.supervisor.journals import append_if_last, lines_before, read_unfolded
@@ -49,13 +51,27 @@ def test_a_birth_that_was_cut_off_is_completed(directory: RunDirectory) -> None:
     assert directory.pulse_page.exists()
 
 
+def a_log(*commands: Command) -> Callable[[int], Command | None]:
+    return {command.number: command for command in commands}.get
+
+
+def the_submit_of(run_id: int, number: int) -> Command:
+    return a_command(CommandKind.SUBMIT, number, runs=[{"id": run_id}])
+
+
+def the_removal_of(run_id: int, number: int) -> Command:
+    return a_command(CommandKind.REMOVE, number, run=run_id)
+
+
 def test_the_newest_run_directory_shows_how_far_commands_were_applied(directory: RunDirectory) -> None:
     runs = directory.path.parent
     bear_run(RunDirectory(runs / "10"), Birth(a_run(10), "name: run\n"), a_command(CommandKind.SUBMIT, 9))
     (runs / "11").mkdir()
-    assert find_newest_proven(runs, 20) == 9
-    assert find_newest_proven(runs, 8) == 5, "a directory from a newer command log proves nothing"
-    assert find_newest_proven(runs / "none", 20) == 0
+    first = the_submit_of(1, 5)
+    assert find_newest_proven(runs, a_log(first, the_submit_of(10, 9))) == 9
+    assert find_newest_proven(runs, a_log(first)) == 5, "a directory from a newer command log proves nothing"
+    assert find_newest_proven(runs, a_log(first, the_submit_of(6, 9))) == 5, "nor where this log has come as far"
+    assert find_newest_proven(runs / "none", a_log(first)) == 0
 
 
 def test_a_removal_shows_how_far_commands_were_applied(directory: RunDirectory) -> None:
@@ -64,10 +80,19 @@ def test_a_removal_shows_how_far_commands_were_applied(directory: RunDirectory) 
     for _ in range(2):
         set_aside(runs, 1, 12)
     assert not directory.path.exists()
-    assert find_newest_proven(runs, 20) == 12
-    assert find_newest_proven(runs, 11) == 0, "a removal from a newer command log proves nothing"
+    removal = the_removal_of(1, 12)
+    assert find_newest_proven(runs, a_log(removal)) == 12
+    assert find_newest_proven(runs, a_log()) == 0, "a removal from a newer command log proves nothing"
+    assert removals_of_log(runs, a_log(the_removal_of(2, 12))) == {}, "nor where this log has come as far"
     set_aside(runs, 9, 13)
-    assert find_newest_proven(runs, 20) == 13, "its directory was gone before"
+    assert find_newest_proven(runs, a_log(removal, the_removal_of(9, 13))) == 13, "its directory was gone before"
+
+
+def test_the_id_of_a_removed_run_counts_as_given(directory: RunDirectory) -> None:
+    runs = directory.path.parent
+    set_aside(runs, 9, 13)
+    assert newest_id(runs) == 9
+    assert newest_id(runs / "none") == 0
 
 
 def test_what_was_set_aside_is_deleted_also_by_the_next_supervisor(directory: RunDirectory) -> None:

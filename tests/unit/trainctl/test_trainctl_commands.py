@@ -215,10 +215,18 @@ def test_wait_gives_up_after_its_timeout(plane: FakeControlPlane, trainctl: Trai
 
 
 @pytest.mark.parametrize(
-    ("words", "file"), [(["wait", "7"], "wait?timeout=30.000&until=settled"), (["logs", "7", "-f"], "log")]
+    ("words", "file", "said"),
+    [
+        (
+            ["wait", "7"],
+            "wait?timeout=30.000&until=settled",
+            "run 7 is no longer waited for; see it with: trainctl show 7",
+        ),
+        (["logs", "7", "-f"], "log", "run 7 goes on; stop it with: trainctl stop 7"),
+    ],
 )
-def test_ctrl_c_while_waiting_says_that_the_run_goes_on(
-    plane: FakeControlPlane, run: Json, words: list[str], file: str
+def test_ctrl_c_while_waiting_says_what_becomes_of_the_run(
+    plane: FakeControlPlane, run: Json, words: list[str], file: str, said: str
 ) -> None:
     plane.answer("GET /v1/runs/7", run)
     plane.answer("GET /v1/runs/7/wait?timeout=30.000&until=settled", run)
@@ -232,9 +240,9 @@ def test_ctrl_c_while_waiting_says_that_the_run_goes_on(
 
         waiting.send_signal(signal.SIGINT)
 
-        _, said = waiting.communicate(timeout=20)
+        _, messages = waiting.communicate(timeout=20)
     assert waiting.returncode == 130
-    assert said == "run 7 goes on; stop it with: trainctl stop 7\n"
+    assert messages == said + "\n"
 
 
 def test_ctrl_c_during_a_submit_says_that_it_may_be_queued_and_how_to_look(tmp_path: Path) -> None:
@@ -362,6 +370,16 @@ def test_files_of_a_run_pass_unchanged_off_a_terminal(plane: FakeControlPlane, t
     assert trainctl("logs", "7").stdout == "a\x1b[31m\n10%\n"  # text mode turns the return into a newline
     assert trainctl("metrics", "7").stdout == '{"step": 1, "loss": NaN}\n{"step": 2}\n'
     assert trainctl("metrics", "7", "-o", "table").stdout.splitlines()[1].split() == ["-", "1", "-", "-", "nan"]
+
+
+def test_a_damaged_line_is_named_and_passed_over(plane: FakeControlPlane, run: Json, trainctl: Trainctl) -> None:
+    plane.answer("GET /v1/runs/7", run)
+    plane.answer("GET /v1/runs/7/events", Reply(b'{"event": "started"}\ngarbage {{{\n{"event": "ended"}\n'))
+
+    shown = trainctl("events", "7", "-o", "json")
+
+    assert [event["event"] for event in json.loads(shown.stdout)] == ["started", "ended"]
+    assert shown.stderr == "events: line 2 is damaged and passed over\n"
 
 
 def test_the_growing_log_is_printed_as_it_comes(plane: FakeControlPlane, trainctl: Trainctl, run: Json) -> None:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,11 +15,12 @@ from fake_control_plane import FakeControlPlane, Reply, problem
 
 from tests.polling import poll
 from trainctl.configuration_changes import draw_changes
+from trainctl.daemon import Daemon
 from trainctl.order_reports import PARTICIPLES
 from trainctl.references import IMPLIED
-from trainctl.waiting import Until
+from trainctl.waiting import await_command
 from trainerd.contracts.states import ACTIVE, LEFT_OUT_OF_ALL, ORDERS, State, Verb
-from trainerd.control.until import Until as AnsweredUntil
+from trainerd.contracts.waiting import Until
 
 Json = dict[str, Any]
 Trainctl = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -44,10 +46,6 @@ def not_allowed(verb: str, run: int, state: str) -> Reply:
 
 def test_every_verb_has_a_word_for_what_is_done_and_a_meaning_without_an_id() -> None:
     assert set(PARTICIPLES) == set(IMPLIED) == set(Verb)
-
-
-def test_what_is_waited_for_has_the_same_names_on_both_sides() -> None:
-    assert [str(until) for until in Until] == [str(until) for until in AnsweredUntil]
 
 
 def test_an_order_without_an_id_never_guesses(plane: FakeControlPlane, trainctl: Trainctl, run: Json) -> None:
@@ -91,9 +89,11 @@ def test_each_of_several_runs_gets_the_order_and_each_refusal_a_line(
     for run_id in (6, 7, 8):
         plane.answer(f"GET /v1/runs/{run_id}", run | {"id": run_id})
     plane.answer("POST /v1/runs/6/pause", not_allowed("pause", 6, "completed"))
-    for run_id in (7, 8):
+    saved = {7: [{"step": 1100, "kinds": ["last"], "path": "/runs/7/checkpoints/step-000001100"}], 8: []}
+    for run_id, checkpoints in saved.items():
         plane.answer(f"POST /v1/runs/{run_id}/pause", run | {"id": run_id, "state": "pausing"})
-        plane.answer(wait_for(run_id, "halted"), run | {"id": run_id, "state": "paused"})
+        paused = run | {"id": run_id, "state": "paused", "checkpoints": checkpoints}
+        plane.answer(wait_for(run_id, "halted"), paused)
 
     done = trainctl("pause", "99", "6", "7", "8", "-o", "id")
 
@@ -101,8 +101,9 @@ def test_each_of_several_runs_gets_the_order_and_each_refusal_a_line(
     assert done.stderr.splitlines() == [
         "nobody expected GET /v1/runs/99",
         "cannot pause run 6: it is completed; legal now: remove",
-        "run 7 (overnight) is paused at step 1150",
-        "run 8 (overnight) is paused at step 1150",
+        "run 7 (overnight) is paused at step 1150; newest checkpoint: /runs/7/checkpoints/step-000001100; "
+        "50 steps will be done again",
+        "run 8 (overnight) is paused at step 1150; it has no checkpoint to go on from",
     ]
     assert done.stdout == "7\n8\n"
 
@@ -365,3 +366,42 @@ def test_show_says_how_truly_a_run_went_on_and_what_is_legal_now(
 
     assert ["resumed", "within tolerance"] in lines
     assert ["legal", "now  resume, retry --from-start"] in lines
+
+
+def test_a_checkpoint_of_a_run_that_is_held_comes_once_it_goes_on(
+    plane: FakeControlPlane, trainctl: Trainctl, run: Json
+) -> None:
+    """Its trainer crashed before it obeyed, and somebody paused the run before the next one had begun."""
+    pending = {"pending_checkpoint": 5 << 20}
+    plane.answer("GET /v1/runs/7", run)
+    plane.answer("POST /v1/runs/7/checkpoint", run | pending)
+    plane.answer(wait_for(7, "checkpointed"), run | pending | {"state": "held"})
+
+    done = trainctl("checkpoint", "7")
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "it commits the checkpoint once it goes on: trainctl resume 7" in done.stderr
+
+
+def test_an_order_is_waited_for_though_no_state_can_tell_what_became_of_it(plane: FakeControlPlane) -> None:
+    """The supervisor may be away for longer than a daemon that does not answer is given."""
+    away = problem("unreachable", 503, "the state is being rebuilt", 69)
+    away.headers["Retry-After"] = "1"
+    applied = Reply({"number": 4, "state": "applied", "problem": None})
+    plane.answer("GET /v1/commands/4", away, away, applied)
+
+    await_command(Daemon([plane.socket], reconnect_seconds=0.0), 4)
+
+    assert len(plane.requests) == 3
+
+
+def test_a_submit_whose_run_was_removed_before_its_answer_came_says_so(
+    plane: FakeControlPlane, trainctl: Trainctl, tmp_path: Path
+) -> None:
+    (tmp_path / "run.yaml").write_text("name: overnight\n")
+    removed = {"id": 7, "name": "overnight", "removed": True}
+    plane.answer("POST /v1/runs", Reply({"runs": [removed], "warnings": []}, 201))
+
+    done = trainctl("submit", str(tmp_path / "run.yaml"))
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "run 7 (overnight) is removed\n")

@@ -16,10 +16,13 @@ router = APIRouter(prefix="/v1/commands", tags=["commands"])
 
 @router.get("/{number}")
 async def show(plane: Plane, number: Annotated[int, Path(ge=1, lt=1 << 62)]) -> JSONResponse:
-    """The command's number, whether it waits, was applied or was refused, and why."""
+    """The command's number, whether it waits, was applied or was refused, and why.
+
+    Raises StateAway while the state cannot tell: what was applied long ago must not look as if it waited.
+    """
     if plane.acknowledged.get(number) is None:
         raise UsageError(f"no command {number}")
-    answer = plane.answer_to(number)
+    answer = plane.state.answer(number)
     problem = answer.problem if answer else None
     return JSONResponse({"number": number, "state": _state_of(answer), "problem": problem})
 

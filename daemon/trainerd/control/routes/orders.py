@@ -7,7 +7,6 @@ of VERBS.
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
@@ -15,12 +14,11 @@ from fastapi.responses import JSONResponse
 from trainerd.contracts.commands import Command, CommandKind
 from trainerd.contracts.states import Verb
 from trainerd.control import requests
-from trainerd.control.commands import is_applied
+from trainerd.control.commands import describe_run_or_removal, is_applied
 from trainerd.control.going_on import Ordered, order_going_on, order_start_anew
 from trainerd.control.orders import append_order
 from trainerd.control.plane import ControlPlane, Plane
 from trainerd.control.requests import Body, IdempotencyKey, ResumeRequest, RetryRequest
-from trainerd.control.views import describe_run
 
 router = APIRouter(prefix="/v1/runs", tags=["orders"])
 
@@ -97,15 +95,10 @@ async def _answer(plane: ControlPlane, ordered: Ordered) -> JSONResponse:
     run_id = _run_of(ordered.command)
     if not await is_applied(plane, ordered.command):
         return JSONResponse({"command": ordered.command.number, "id": run_id, **ordered.told}, status_code=202)
-    return JSONResponse({**_view(plane, run_id), **ordered.told})
+    return JSONResponse({**describe_run_or_removal(plane, run_id), **ordered.told})
 
 
 def _run_of(command: Command) -> int:
     """The run that the order is about; of one that starts a run anew, the new one."""
     run_id: int = command.body["runs"][0]["id"] if command.kind is CommandKind.SUBMIT else command.body["run"]
     return run_id
-
-
-def _view(plane: ControlPlane, run_id: int) -> dict[str, Any]:
-    record = plane.state.run(run_id)
-    return {"id": run_id, "removed": True} if record is None else describe_run(record, plane.home)

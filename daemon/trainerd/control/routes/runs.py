@@ -10,11 +10,11 @@ from fastapi.responses import JSONResponse
 from trainerd.contracts.commands import Command
 from trainerd.contracts.run_record import RunRecord
 from trainerd.contracts.states import ENDED, State
+from trainerd.contracts.waiting import Until
 from trainerd.control.admission import Checked, append_submit, check, find_earlier_submit
-from trainerd.control.commands import digest_of, is_applied, refuse_who_has_left
+from trainerd.control.commands import describe_run_or_removal, digest_of, is_applied, refuse_who_has_left
 from trainerd.control.plane import ControlPlane, Plane
 from trainerd.control.requests import IdempotencyKey, SubmitRequest
-from trainerd.control.until import Until
 from trainerd.control.views import describe_run, summarize_run
 
 router = APIRouter(prefix="/v1/runs", tags=["runs"])
@@ -76,7 +76,7 @@ async def wait(
 
 def _is_over(record: RunRecord | None, until: Until) -> bool | None:
     """True once there is nothing more to wait for (a removed run included)."""
-    return True if record is None or until.is_true_of(record) else None
+    return True if record is None or until.is_true_of(record.state, record.pending_checkpoint) else None
 
 
 async def _submitted(plane: ControlPlane, command: Command, warnings: list[Any]) -> JSONResponse:
@@ -85,7 +85,7 @@ async def _submitted(plane: ControlPlane, command: Command, warnings: list[Any])
     if not await is_applied(plane, command):
         runs = [{"id": run["id"], "name": run["name"]} for run in submitted]
         return JSONResponse({"command": command.number, "runs": runs, "warnings": warnings}, status_code=202)
-    views = [describe_run(plane.state.find(str(run["id"])), plane.home) for run in submitted]
+    views = [{"name": run["name"], **describe_run_or_removal(plane, run["id"])} for run in submitted]
     return JSONResponse({"runs": views, "warnings": warnings}, status_code=201)
 
 
