@@ -101,8 +101,10 @@ def test_each_of_several_runs_gets_the_order_and_each_refusal_a_line(
     assert done.stderr.splitlines() == [
         "nobody expected GET /v1/runs/99",
         "cannot pause run 6: it is completed; legal now: remove",
-        "run 7 (overnight) is paused at step 1150; newest checkpoint: /runs/7/checkpoints/step-000001100; "
-        "50 steps will be done again",
+        (
+            "run 7 (overnight) is paused at step 1150; newest checkpoint: /runs/7/checkpoints/step-000001100; "
+            "50 steps will be done again"
+        ),
         "run 8 (overnight) is paused at step 1150; it has no checkpoint to go on from",
     ]
     assert done.stdout == "7\n8\n"
