@@ -28,10 +28,10 @@ $(INSTALLED): pyproject.toml constraints.txt
 demo: install
 	$(VENV)/bin/python -m demo.run
 
-# Most tests wait for processes: two at a time keep two cores busy. What compares durations comes after them, alone.
+# Most tests wait for processes: two at a time keep two cores busy. What wants the machine for itself comes after them.
 test: install
-	$(VENV)/bin/python -m pytest -m 'not torture and not figures' --numprocesses=2 --dist=loadfile --durations=15
-	$(VENV)/bin/python -m pytest -m figures --durations=5
+	$(VENV)/bin/python -m pytest -m 'not torture and not alone' --numprocesses=2 --dist=loadfile --durations=15
+	$(VENV)/bin/python -m pytest -m 'alone and not torture' --durations=5
 
 torture: install
 	$(VENV)/bin/python -m pytest -m torture --timeout=3600 --durations=10

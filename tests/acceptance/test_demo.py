@@ -62,6 +62,7 @@ def latest_run(home: Path) -> dict[str, Any]:
     return run
 
 
+@pytest.mark.alone
 @pytest.mark.timeout(300)
 def test_the_demo_goes_on_after_ctrl_c_and_ends_by_early_stopping_on_a_denoised_scan(
     home: Path, tmp_path: Path

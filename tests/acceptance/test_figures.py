@@ -13,7 +13,7 @@ from benchmarks.own_daemon import own_daemon
 
 TURNS = 6
 
-pytestmark = pytest.mark.figures
+pytestmark = pytest.mark.alone
 
 
 @pytest.mark.timeout(240)

@@ -71,7 +71,7 @@ def no_room_for(daemon: LiveDaemon, title: str) -> Iterator[None]:
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can mount a small disk")
 @pytest.mark.parametrize(
     ("free_bytes", "exit_code", "complaint"),
-    [(0, 78, "do not fit the disk"), (20480, 1, "bytes are free"), (65536, 1, "bytes are free")],
+    [(0, 78, "do not fit the disk"), (40960, 1, "bytes are free"), (65536, 1, "bytes are free")],
     ids=["no room for a checkpoint", "none in the command log", "none for what follows"],
 )
 def test_a_full_disk_refuses_a_submit_and_leaves_nothing_half_queued(

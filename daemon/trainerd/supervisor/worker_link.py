@@ -126,4 +126,6 @@ class WorkerLink:
 
 
 def _is_readable(connection: Connection) -> bool:
-    return bool(select.select([connection], [], [], 0)[0])
+    look = select.poll()  # select(2) takes no descriptor above 1023
+    look.register(connection, select.POLLIN)
+    return bool(look.poll(0))
