@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from trainerd.contracts.journal import Event, Journal, now, read_journal
+from trainerd.contracts.journal import Event, Journal, iterate_journal, now
 from trainerd.contracts.outcome import CRASHED, Outcome, write_outcome
 from trainerd.contracts.pages import step_shown
 from trainerd.contracts.processes import name_of_signal
@@ -106,7 +106,7 @@ def record_abandoned_end(directory: RunDirectory) -> LastAttempt:
 def read_last_attempt(events: Path) -> LastAttempt:
     """The newest attempt in a journal; damaged lines are passed over. Raises OSError."""
     last = LastAttempt()
-    for line in read_journal(events):
+    for line in iterate_journal(events):
         if line.event:
             last = _fold(last, line.event)
     return last

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -190,3 +191,17 @@ def test_a_signal_without_a_name_is_told_by_its_number(directory: RunDirectory) 
     write_journal(directory, 1, (Event.STARTED, {"pid": 7}))
 
     assert "signal 40" in (record_end(directory, 1, None, 40).error or "")
+
+
+def test_a_long_journal_is_never_in_memory_as_a_whole(directory: RunDirectory) -> None:
+    """A worker host records an end beside all its other trainers; a run of days leaves a journal of gigabytes."""
+    write_journal(directory, 1, *((Event.EPOCH, {"epoch": epoch, "step": 10 * epoch}) for epoch in range(1, 20_001)))
+    tracemalloc.start()
+    try:
+        last = read_last_attempt(directory.events)
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert (last.step, last.epoch) == (200_000, 20_000)
+    assert peak_bytes < directory.events.stat().st_size / 4
