@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import nn
@@ -29,24 +29,30 @@ from trainerd.training.targets import user_code
 T = TypeVar("T")
 
 
-def check_model(spec: RunSpec, source: Source) -> tuple[list[Finding], list[Finding]]:
-    """(what is wrong, what is only worth a warning) with everything in `spec` that is built from code."""
+class Verdict(NamedTuple):
+    """What a check has found."""
+
+    errors: list[Finding]
+    warnings: list[Finding]
+    model_bytes: int | None  # of all parameters and buffers; None where the model could not be built
+
+
+def check_model(spec: RunSpec, source: Source) -> Verdict:
+    """What is wrong, or worth a warning, with everything in `spec` that is built from code."""
     training = _Attempts()
     samples = training.attempt(lambda: len(split_samples(source, spec.data.split)[0]))
     sizes = _batch_sizes(samples or spec.data.batch_size, spec.data.batch_size)
-    errors, warnings = check_components(spec, source.inputs, source.targets, sizes)
-    return training.errors + errors, warnings
+    verdict = check_components(spec, source.inputs, source.targets, sizes)
+    return verdict._replace(errors=training.errors + verdict.errors)
 
 
-def check_declared(spec: RunSpec) -> tuple[list[Finding], list[Finding]]:
+def check_declared(spec: RunSpec) -> Verdict:
     """The same without the data: what is declared of it has to do."""
     fields = (FieldSchema.of("inputs", spec.data.inputs), FieldSchema.of("targets", spec.data.targets))
     return check_components(spec, *fields, [spec.data.batch_size])
 
 
-def check_components(
-    spec: RunSpec, inputs: Samples, targets: Samples, batch_sizes: list[int]
-) -> tuple[list[Finding], list[Finding]]:
+def check_components(spec: RunSpec, inputs: Samples, targets: Samples, batch_sizes: list[int]) -> Verdict:
     """The same for given shapes: every part is built, then one batch of each size goes through them."""
     missing_classes = _missing_classes(spec, targets)
     device_findings = check_device(spec.trainer.device, spec.resources.gpus)
@@ -62,7 +68,11 @@ def check_components(
         if model is not None and loss is not None and not missing_classes:
             _warn_of_untrained_parameters(loss, check)
             check.attempt(lambda: _run_batches(model, loss, measures or {}, inputs, targets, batch_sizes))
-    return check.errors, check.warnings
+    return Verdict(check.errors, check.warnings, None if model is None else _bytes_of(model))
+
+
+def _bytes_of(model: nn.Module) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in (*model.parameters(), *model.buffers()))
 
 
 @dataclass

@@ -66,15 +66,15 @@ def _check(spec: RunSpec, disk: Path) -> _Checked:
     try:
         source = open_source(spec.data)
     except SpecificationRefused as refusal:
-        model_problems, warnings = check_declared(spec)
-        return _Checked([*refusal.findings, *model_problems], warnings)
+        declared = check_declared(spec)
+        return _Checked([*refusal.findings, *declared.errors], declared.warnings)
     try:
         fingerprint = source.fingerprint()
-        model_problems, warnings = check_model(spec, source)
-        problems = [*check_values(source, spec.data), *model_problems]
-        if not model_problems:
-            problems += check_disk_space(spec, source, disk)
-        return _Checked(problems, warnings, fingerprint)
+        verdict = check_model(spec, source)
+        problems = [*check_values(source, spec.data), *verdict.errors]
+        if not verdict.errors and verdict.model_bytes is not None:
+            problems += check_disk_space(spec, verdict.model_bytes, disk)
+        return _Checked(problems, verdict.warnings, fingerprint)
     except MemoryError:
         return _Checked([Finding("so many samples do not fit this machine's memory", key="data")], [])
     finally:

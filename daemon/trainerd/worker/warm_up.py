@@ -84,5 +84,5 @@ def _check_a_model() -> None:
     spec = compose(Path("warm-up.yaml"), _SMALL_CONFIGURATION).spec
     source = open_source(spec.data)
     check_values(source, spec.data)
-    errors, _ = check_model(spec, source)
-    assert not errors, errors
+    verdict = check_model(spec, source)
+    assert not verdict.errors, verdict.errors

@@ -19,6 +19,7 @@ from trainerd.training.model_check import check_components, check_model
 
 DATA = {"kind": "synthetic", "samples": 70, "inputs": {"shape": [16]}, "targets": {"shape": [1]}, "batch_size": 32}
 INPUTS, TARGETS = Shape((16,)), Shape((1,))
+LINEAR = {"in_features": 16, "out_features": 1}
 CLASS_INDEX = Shape((), torch.int64)
 
 
@@ -40,7 +41,7 @@ def check(
     sizes: tuple[int, ...] = (32, 24),
     **sections: Any,
 ) -> tuple[list[Finding], list[Finding]]:
-    return check_components(spec_of(**sections), inputs, targets, list(sizes))
+    return check_components(spec_of(**sections), inputs, targets, list(sizes))[:2]
 
 
 @pytest.fixture
@@ -70,7 +71,7 @@ def write_model(user_module: Callable[[str], None], forward: str) -> None:
 
 def test_a_source_and_a_specification_that_fit_have_no_findings() -> None:
     spec = spec_of(metrics=[{"name": "mae"}], schedule={"name": "cosine", "warmup_steps": 5})
-    assert check_model(spec, open_source(spec.data)) == ([], [])
+    assert check_model(spec, open_source(spec.data))[:2] == ([], [])
 
 
 @pytest.mark.parametrize(
@@ -197,7 +198,7 @@ def test_the_short_last_batch_is_tried_too(user_module: Any) -> None:
     """70 samples, 56 of them for training: batches of 32 and 24."""
     write_model(user_module, "return self.linear(x) if len(x) == 32 else self.linear(x[:, 1:])")
     spec = spec_of(model={"target": "parts:Net"})
-    (error,), _ = check_model(spec, open_source(spec.data))
+    (error,), _, _ = check_model(spec, open_source(spec.data))
     assert "given [24, 16] float32" in error.message
 
 
@@ -259,3 +260,9 @@ def test_a_loss_with_parameters_of_its_own_is_warned_of(user_module: Any) -> Non
     errors, (warning,) = check(loss={"target": "parts:Learned", "args": {"in_features": 1, "out_features": 1}})
     assert errors == []
     assert "not trained" in warning.message
+
+
+def test_the_size_of_the_model_is_told_with_the_findings() -> None:
+    verdict = check_components(spec_of(model={"target": "torch.nn:Linear", "args": LINEAR}), INPUTS, TARGETS, [32])
+
+    assert verdict == ([], [], (16 + 1) * 4)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
+import pytest
 
 from trainerd.contracts.messages import Inspect, Inspected
 from trainerd.contracts.spec import RunSpec
@@ -35,6 +37,22 @@ def test_a_good_configuration_comes_back_resolved(tmp_path: Path) -> None:
     assert inspected.findings == []
     assert RunSpec.model_validate(inspected.spec).seed == 17
     assert inspected.spec_yaml is not None
+
+
+def test_a_model_is_built_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A large one takes long to build, and a person waits for the check."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (tmp_path / "counted.py").write_text(
+        "from torch import nn\nbuilt = []\nclass Net(nn.Linear):\n"
+        "    def __init__(self):\n        super().__init__(16, 1)\n        built.append(self)\n"
+    )
+    model = "model: {name: mlp, args: {hidden: [8]}}"
+    assert model in GOOD
+
+    inspected = inspect_text(tmp_path, GOOD.replace(model, 'model: {target: "counted:Net"}'))
+
+    assert inspected.findings == []
+    assert len(sys.modules.pop("counted").built) == 1
 
 
 def test_problems_of_data_and_of_the_model_are_reported_together(tmp_path: Path) -> None:
