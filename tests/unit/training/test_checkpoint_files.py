@@ -1,9 +1,12 @@
 """A checkpoint is whole and durable, or it does not exist; and it is trusted only after every byte has been checked."""
 
+import ctypes
 import errno
+import mmap
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -171,3 +174,39 @@ def test_a_left_over_temporary_directory_never_blocks_the_next_save(tmp_path: Pa
     (tmp_path / "tmp-step-000000003").mkdir()
     (tmp_path / "tmp-step-000000003" / "model.safetensors").write_bytes(b"torn")
     assert verify(make_checkpoint(tmp_path, 3)).manifest.step == 3
+
+
+def test_a_durable_checkpoint_takes_no_memory_from_the_data(tmp_path: Path) -> None:
+    """It is read only after a death; its pages must not push out what is read in every epoch."""
+    content = os.urandom(1 << 20)
+
+    commit.write_durably(tmp_path / "tensors", content)
+
+    in_memory = pages_in_memory(tmp_path / "tensors")
+    (tmp_path / "other").write_bytes(content)
+    assert pages_in_memory(tmp_path / "other") == len(content) // mmap.PAGESIZE, (
+        "a file that was just written is looked for in the page cache"
+    )
+    if is_dropped_by_the_file_system(tmp_path / "other"):
+        assert in_memory == 0
+    else:
+        pytest.skip("this file system keeps its files in memory")
+
+
+def is_dropped_by_the_file_system(path: Path) -> bool:
+    fd = os.open(path, os.O_RDONLY)
+    os.fsync(fd)
+    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+    os.close(fd)
+    return pages_in_memory(path) == 0
+
+
+def pages_in_memory(path: Path) -> int:
+    """How many pages of a file are in the page cache (mincore(2))."""
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ, flags=mmap.MAP_PRIVATE) as mapped:
+        size = len(mapped)
+        resident = (ctypes.c_ubyte * -(-size // mmap.PAGESIZE))()
+        libc = ctypes.CDLL(None, use_errno=True)
+        address = np.frombuffer(mapped, np.uint8).ctypes.data
+        assert libc.mincore(ctypes.c_void_p(address), ctypes.c_size_t(size), resident) == 0, ctypes.get_errno()
+        return sum(each & 1 for each in resident)

@@ -105,6 +105,9 @@ def write_durably(path: Path, content: memoryview | bytes) -> FileEntry:
             os.posix_fadvise(fd, offset, written, os.POSIX_FADV_DONTNEED)  # the disk begins now, not with the fsync
             offset += written
         os.fsync(fd)
+        # Read again only after a death: its pages would push the training data out of memory, and the next checkpoint
+        # would have to find fresh ones (a virtual machine that has to ask its host for them took 0.2 to 1.1 s more).
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
     finally:
         os.close(fd)
     return FileEntry(len(view), digest.hexdigest())
