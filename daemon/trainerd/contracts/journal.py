@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -105,16 +104,10 @@ class Line:
 
 def read_journal(path: Path) -> list[Line]:
     """All whole lines of a journal. One that is not there reads as empty. Raises OSError."""
-    return list(iterate_journal(path))
-
-
-def iterate_journal(path: Path) -> Iterator[Line]:
-    """The same, one after the other: a long run's journal is larger than what a process may hold of it."""
-    offset = 0
-    with suppress(FileNotFoundError), open(path, "rb") as file:
-        for line in file:
-            yield from decode_journal(line, offset, path)
-            offset += len(line)
+    try:
+        return list(decode_journal(path.read_bytes(), 0, path))
+    except FileNotFoundError:
+        return []
 
 
 def read_journal_backwards(path: Path) -> Iterator[dict[str, Any]]:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import signal
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
-from trainerd.contracts.journal import Event, Journal, iterate_journal, now
+from trainerd.contracts.journal import Event, Journal, now, read_journal_backwards
 from trainerd.contracts.outcome import CRASHED, Outcome, write_outcome
 from trainerd.contracts.pages import step_shown
 from trainerd.contracts.processes import name_of_signal
@@ -104,12 +105,21 @@ def record_abandoned_end(directory: RunDirectory) -> LastAttempt:
 
 
 def read_last_attempt(events: Path) -> LastAttempt:
-    """The newest attempt in a journal; damaged lines are passed over. Raises OSError."""
-    last = LastAttempt()
-    for line in iterate_journal(events):
-        if line.event:
-            last = _fold(last, line.event)
-    return last
+    """The newest attempt in a journal; damaged lines are passed over. Raises OSError.
+
+    Read from its end, as far as the last finished epoch, behind which nothing older counts: a worker host has other
+    trainers to look after, and the journal of a run of days has gigabytes.
+    """
+    tail: list[dict[str, Any]] = []
+    for line in read_journal_backwards(events):
+        tail.append(line)
+        if line["event"] == Event.EPOCH and _tells_where_it_is(line):
+            break
+    return reduce(_fold, reversed(tail), LastAttempt())
+
+
+def _tells_where_it_is(line: Mapping[str, Any]) -> bool:
+    return type(line.get("step")) is int and type(line.get("epoch")) is int
 
 
 def _fold(last: LastAttempt, line: Mapping[str, Any]) -> LastAttempt:

@@ -193,9 +193,10 @@ def test_a_signal_without_a_name_is_told_by_its_number(directory: RunDirectory) 
     assert "signal 40" in (record_end(directory, 1, None, 40).error or "")
 
 
-def test_a_long_journal_is_never_in_memory_as_a_whole(directory: RunDirectory) -> None:
+def test_of_a_long_journal_only_its_end_is_read(directory: RunDirectory) -> None:
     """A worker host records an end beside all its other trainers; a run of days leaves a journal of gigabytes."""
     write_journal(directory, 1, *((Event.EPOCH, {"epoch": epoch, "step": 10 * epoch}) for epoch in range(1, 20_001)))
+    write_journal(directory, 1, (Event.CHECKPOINT, {"epoch": 20_000, "step": 200_003}))
     tracemalloc.start()
     try:
         last = read_last_attempt(directory.events)
@@ -203,5 +204,15 @@ def test_a_long_journal_is_never_in_memory_as_a_whole(directory: RunDirectory) -
     finally:
         tracemalloc.stop()
 
-    assert (last.step, last.epoch) == (200_000, 20_000)
+    assert (last.number, last.step, last.epoch) == (1, 200_003, 20_000)
     assert peak_bytes < directory.events.stat().st_size / 4
+
+
+def test_an_attempt_that_opened_nothing_stands_where_the_one_before_it_has_come_to(directory: RunDirectory) -> None:
+    write_journal(directory, 1, (Event.EPOCH, {"epoch": 1, "step": 9}), (Event.EPOCH, {"epoch": 2, "step": 18}))
+    write_journal(directory, 1, (Event.ENDED, {"state": CRASHED, "step": 20, "epoch": 2}))
+    write_journal(directory, 2, (Event.STARTED, {"pid": 7}), (Event.ENDED, {"state": CRASHED, "step": 0, "epoch": 0}))
+
+    last = read_last_attempt(directory.events)
+
+    assert (last.number, last.has_ended, last.step, last.epoch) == (2, True, 20, 2)
