@@ -6,13 +6,11 @@ import fcntl
 import json
 import os
 import select
-import signal
 import struct
 import subprocess
 import sys
 import termios
 import time
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +18,6 @@ import psutil
 
 from tests.polling import poll
 from trainctl.daemon import Daemon
-from trainerd.contracts.processes import die_with_parent
 
 Json = dict[str, Any]
 
@@ -34,16 +31,11 @@ class LiveDaemon:
         self.start()
 
     def start(self) -> None:
-        """`trainerd up` in a session of its own; ready when this returns. It outlives no suite that is killed."""
+        """`trainerd up` in a session of its own; ready when this returns."""
         log_path = self.home / "up.log"
         with open(log_path, "wb") as log:
             self._up = subprocess.Popen(
-                ["trainerd", "up"],
-                env=self.environment,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                preexec_fn=partial(die_with_parent, os.getpid(), signal.SIGTERM),
+                ["trainerd", "up"], env=self.environment, stdout=log, stderr=log, start_new_session=True
             )
         poll(
             lambda: "ready" in log_path.read_text() or self._up.poll() is not None, "the daemon gets ready", seconds=60
