@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ def frozen_inside_epoch(aim: int, directory: RunDirectory, attempt: int) -> Iter
         )
         yield pulse_step(directory)
     finally:
-        if trainer.is_running():
+        with suppress(psutil.NoSuchProcess):  # whoever killed it in the block may not have reaped it yet, or just now
             trainer.resume()
 
 
