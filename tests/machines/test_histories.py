@@ -191,3 +191,51 @@ def test_a_cancelled_run_says_so_in_its_directory_where_its_trainer_was_killed_t
     world.tick()
     assert the_run(world).state is State.CANCELLED
     assert read_outcome(world.directory(1).outcome).state == State.CANCELLED
+
+
+@pytest.fixture
+def world_without_the_awaited_run(world: SimulatedWorld) -> SimulatedWorld:
+    """Run 2 waited for run 1, was cancelled and retried, and refused to be removed; later run 1 went.
+
+    Commands: 1 and 2 submit, 3 stop, 4 retry, 5 remove (refused), 6 stop, 7 and 8 cancel and remove run 1.
+    """
+    submit(world, hold=True)
+    submit(world, after=1)
+    world.tick()
+    order(world, CommandKind.STOP, 2, checkpoint=True)
+    world.tick()
+    order(world, CommandKind.RETRY, 2, request="", spec=None, spec_yaml=None, accepted_data=None)
+    world.tick()
+    order(world, CommandKind.REMOVE, 2)
+    world.tick()
+    world.order(CommandKind.STOP, 2, "stop again", checkpoint=True)
+    world.tick()
+    order(world, CommandKind.CANCEL, 1)
+    order(world, CommandKind.REMOVE, 1)
+    world.tick()
+    assert [run.id for run in world.records()] == [2]
+    return world
+
+
+def test_a_removal_that_was_refused_is_not_carried_out_when_the_state_is_folded_anew(
+    world_without_the_awaited_run: SimulatedWorld,
+) -> None:
+    """Whatever else comes out otherwise: folding a state anew deletes nothing that was there."""
+    world = world_without_the_awaited_run
+
+    world.lose_state()
+
+    assert [(run.id, run.state) for run in world.records()] == [(2, State.CANCELLED)]
+    assert world.directory(2).spec.exists()
+
+
+def test_a_retry_and_what_followed_stand_where_the_run_that_it_waited_for_was_removed_since(
+    world_without_the_awaited_run: SimulatedWorld,
+) -> None:
+    world = world_without_the_awaited_run
+    refused = [answer.number for answer in world.answers() if answer.problem]
+
+    world.lose_state()
+
+    assert refused == [5]
+    assert [answer.number for answer in world.answers() if answer.problem] == refused

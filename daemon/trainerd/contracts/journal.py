@@ -23,6 +23,7 @@ class Event(StrEnum):
 
     ADMITTED (supervisor): run, name, owner, command, priority, submitted_at.
     MOVED (supervisor): command, priority, place: where an order has put the run in the queue.
+    REQUEUED (supervisor): command: an order has queued a cancelled run again that waits for another one.
     STARTING (supervisor): gpus [UUID], settled_order, checkpoint_order (number of a checkpoint order that is given
         again, or null), applied (number of the newest command that was applied before this was decided).
     STARTED (trainer): pid, hostname, versions {torch, numpy, python}, device, threads, steps_per_epoch, max_epochs,
@@ -53,6 +54,7 @@ class Event(StrEnum):
 
     ADMITTED = "admitted"
     MOVED = "moved"
+    REQUEUED = "requeued"
     STARTING = "starting"
     STARTED = "started"
     RESUMED = "resumed"

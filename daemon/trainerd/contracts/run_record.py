@@ -47,6 +47,11 @@ class RunRecord:
     exactness: Exactness | None = None  # of all resumes so far; None: never resumed
 
     @property
+    def waits_for_another(self) -> bool:
+        """Whether its start depends on run `after`. Once started it has waited enough: the other may be gone since."""
+        return self.after is not None and self.attempt == 0
+
+    @property
     def lacks_checkpoint(self) -> bool:
         """Whether it has trained, does so no more, and has nothing to go on from."""
         return self.attempt > 0 and self.checkpoint_step is None and self.state in (State.PAUSED, State.STOPPED)

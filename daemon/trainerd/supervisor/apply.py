@@ -77,9 +77,15 @@ def _checkpoint(command: Command, situation: Situation) -> Effects:
 
 
 def _remove(command: Command, situation: Situation) -> Effects:
+    """One that is older than a command that is proven to have been applied, and has removed nothing, was refused.
+
+    It stays so whatever the run has come to in a state that is folded anew: nothing is ever deleted by mistake.
+    """
     run_id = command.body["run"]
     record = _moved(run_of(command, situation), Verb.REMOVE, command)
-    dependents = sorted(run.id for run in situation.waiting() if run.after == run_id and run.attempt == 0)
+    if command.number <= situation.newest_proven and situation.removed_by(run_id) != command.number:
+        raise NotAllowed(f"cannot remove run {run_id}: this order was refused when it was given")
+    dependents = sorted(run.id for run in situation.waiting() if run.after == run_id and run.waits_for_another)
     if dependents:
         names = ", ".join(str(dependent) for dependent in dependents)
         raise NotAllowed(f"cannot remove run {run_id}: run {names} waits for it; cancel that first")

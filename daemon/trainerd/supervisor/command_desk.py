@@ -31,6 +31,7 @@ from trainerd.supervisor.run_book import RunBook
 
 _log = logging.getLogger(__name__)
 _BATCH = 100  # commands between two commits
+_TOLD = frozenset({Event.MOVED, Event.REQUEUED})  # orders that rest on other runs than their own
 _LASTING_TROUBLE = (FileNotFoundError, NotADirectoryError, PermissionError, ValueError)  # of one run directory
 
 
@@ -51,6 +52,7 @@ class CommandDesk:
             newest_proven=find_newest_proven(home.runs, commands.get),
             waiting=book.waiting,
             removed_by=removals_of_log(home.runs, commands.get).get,
+            was_carried_out=self._was_carried_out,
         )
         self._deletion = Deletion(home.runs)
 
@@ -98,18 +100,19 @@ class CommandDesk:
 
     def _effects_of(self, command: Command) -> Effects:
         """What it does: nothing more where it has been carried out before, and the journals tell what it did."""
-        if command.kind is CommandKind.MOVE and self._was_moved(command.body["run"], command.number):
+        if command.kind is CommandKind.MOVE and self._was_carried_out(command):
             return Effects()
         return self._without_lost_directories(apply_command(command, self._situation), command)
 
-    def _was_moved(self, run_id: int, command_number: int) -> bool:
-        """Whether this order has moved the run before: its line is the last one that a move writes."""
+    def _was_carried_out(self, command: Command) -> bool:
+        """Whether the run's journal tells of this move or retry: its line is the last thing that such an order does."""
+        run_id = command.body["run"]
         try:
             behind = happened_behind(self._directory(run_id), self._book.offset(run_id), besides=frozenset())
         except OSError as error:
             _log.warning("run %d: its journal cannot be read: %s", run_id, error)
             return False
-        return any((event.get("event"), event.get("command")) == (Event.MOVED, command_number) for event in behind)
+        return any(event.get("event") in _TOLD and event.get("command") == command.number for event in behind)
 
     def _without_lost_directories(self, effects: Effects, command: Command) -> Effects:
         """The effects where a run that should be asked for something has no directory any more: it just ends."""
@@ -165,7 +168,9 @@ class CommandDesk:
             if record.state in ENDED:
                 self._record_end(record, command)
             elif command.kind is CommandKind.MOVE:
-                self._record_move(record, command)
+                self._tell(record, command, Event.MOVED, priority=record.priority, place=record.place)
+            elif command.kind is CommandKind.RETRY and record.waits_for_another:
+                self._tell(record, command, Event.REQUEUED)
         for run_id in effects.removed:
             self._book.remove(run_id)
             self._deletion.ask_for()
@@ -177,12 +182,11 @@ class CommandDesk:
             offset = self._book.offset(record.id)
             record_end(self._directory(record.id), record, offset, command.time, command=command.number)
 
-    def _record_move(self, record: RunRecord, command: Command) -> None:
-        """In its journal, because what the move rested on may be forgotten by the time the state is folded anew."""
-        where = {"priority": record.priority, "place": record.place}
+    def _tell(self, record: RunRecord, command: Command, event: Event, **fields: Any) -> None:
+        """In its journal, because what the order rested on may be forgotten by the time the state is folded anew."""
         with self._journals.tolerating_disk_trouble(record.id):
             offset = self._book.offset(record.id)
-            append_once(self._directory(record.id), record.attempt, offset, Event.MOVED, command.number, **where)
+            append_once(self._directory(record.id), record.attempt, offset, event, command.number, **fields)
 
     def _directory(self, run_id: int) -> RunDirectory:
         return RunDirectory(self._home.run(run_id))

@@ -22,6 +22,10 @@ def _by_nothing(_: int) -> int | None:
     return None
 
 
+def _never(_: Command) -> bool:
+    return False
+
+
 @dataclass(frozen=True)
 class Situation:
     """What the decision rests on beside the command."""
@@ -32,6 +36,9 @@ class Situation:
     newest_proven: int = 0  # number of the newest command that is proven to have been applied before
     waiting: Callable[[], Iterable[RunRecord]] = _nobody_waits  # the runs that are held or queued
     removed_by: Callable[[int], int | None] = _by_nothing  # number of the command that has removed this run before
+    was_carried_out: Callable[[Command], bool] = (
+        _never  # the run's journal tells that this very order was obeyed before
+    )
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,8 @@ def retry(command: Command, situation: Situation) -> Effects:
     """The run is tried again with a fresh budget of failures: from its newest checkpoint, or from the start."""
     record = run_of(command, situation)
     _refuse_unless_legal(record, Verb.RETRY)
-    if record.after is not None and record.attempt == 0:
+    if record.waits_for_another and not situation.was_carried_out(command):
+        assert record.after is not None
         _refuse_what_waits_in_vain(record.id, record.after, situation)
     return _go_on(record, command, situation)
 

@@ -83,7 +83,7 @@ def append(directory: RunDirectory, attempt: int, event: Event, **fields: Any) -
 
 
 # The supervisor's own lines that keep no other event away: a run may be ended right behind them.
-OWN_LINES = frozenset({Event.ADMITTED, Event.MOVED, Event.RETRYING})
+OWN_LINES = frozenset({Event.ADMITTED, Event.MOVED, Event.REQUEUED, Event.RETRYING})
 
 
 def happened_behind(

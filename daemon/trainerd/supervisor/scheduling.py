@@ -53,7 +53,7 @@ def choose_starts(records: Iterable[RunRecord], resources: Resources, time: floa
 
 def dependency_failed(record: RunRecord, look_up: Callable[[int], RunRecord | None]) -> bool:
     """Whether a waiting run waits for one that will not complete any more."""
-    if not _waits_for_another(record) or record.state not in WAITING:
+    if not record.waits_for_another or record.state not in WAITING:
         return False
     awaited = _awaited(record, look_up)
     return awaited is None or (awaited.state in ENDED and awaited.state is not State.COMPLETED)
@@ -61,15 +61,10 @@ def dependency_failed(record: RunRecord, look_up: Callable[[int], RunRecord | No
 
 def is_ready(record: RunRecord, look_up: Callable[[int], RunRecord | None]) -> bool:
     """Whether a run waits for no other, or the other has completed."""
-    if not _waits_for_another(record):
+    if not record.waits_for_another:
         return True
     awaited = _awaited(record, look_up)
     return awaited is not None and awaited.state is State.COMPLETED
-
-
-def _waits_for_another(record: RunRecord) -> bool:
-    """One that has started once has waited enough: the other may have been removed since."""
-    return record.after is not None and record.attempt == 0
 
 
 def _awaited(record: RunRecord, look_up: Callable[[int], RunRecord | None]) -> RunRecord | None:

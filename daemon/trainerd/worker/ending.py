@@ -20,7 +20,7 @@ from trainerd.contracts.processes import name_of_signal
 from trainerd.contracts.run_directory import RunDirectory
 from trainerd.contracts.states import Reason, State
 
-_NOT_OF_AN_ATTEMPT = {Event.ADMITTED, Event.MOVED, Event.STARTING, Event.RETRYING, Event.WARNING}
+_NOT_OF_AN_ATTEMPT = {Event.ADMITTED, Event.MOVED, Event.REQUEUED, Event.STARTING, Event.RETRYING, Event.WARNING}
 
 
 @dataclass(frozen=True)
