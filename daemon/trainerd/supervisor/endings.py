@@ -9,13 +9,13 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from trainerd.contracts.journal import Event
+from trainerd.contracts.journal import Event, read_journal_backwards
 from trainerd.contracts.outcome import CRASHED, Outcome
 from trainerd.contracts.outcome import write_outcome as write_outcome_file
 from trainerd.contracts.pages import step_shown
 from trainerd.contracts.run_directory import RunDirectory
 from trainerd.contracts.run_record import RunRecord
-from trainerd.supervisor.journals import append, append_if_last, happened_behind, read_unfolded
+from trainerd.supervisor.journals import OWN_LINES, append, append_if_last, happened_behind
 
 
 def record_start(directory: RunDirectory, record: RunRecord, applied: int) -> None:
@@ -73,9 +73,10 @@ def record_vanished(directory: RunDirectory, record: RunRecord, offset: int) -> 
 
 
 def _last_word(directory: RunDirectory, attempt: int) -> dict[str, Any]:
-    """What the attempt's trainer said as it ended, as far as it got to say it."""
-    said: dict[str, Any] = {}
-    for line in read_unfolded(directory.events, 0).lines:
-        if line.event.get("event") == Event.FINISHING and line.event.get("attempt") == attempt:
-            said = {name: line.event.get(name) for name in ("state", "reason", "error", "step", "epoch")}
-    return said
+    """What the attempt's trainer said as it ended, as far as it got to say it: then nothing of its stands behind."""
+    for line in read_journal_backwards(directory.events):
+        if line["event"] == Event.FINISHING and line["attempt"] == attempt:
+            return {name: line.get(name) for name in ("state", "reason", "error", "step", "epoch")}
+        if line["event"] not in OWN_LINES:
+            break
+    return {}
