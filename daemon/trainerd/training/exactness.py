@@ -42,8 +42,8 @@ def label_resume(
     """The label of a resume before any step has been repeated.
 
     `repeats_bits`: whether the same steps on this device give the same bits. `is_whole`: whether all of the state came
-    back as it was saved. `has_other_inputs`: whether the data or the user's code has changed. `effect`: what the
-    changes of the configuration that were applied do to the steps.
+    back as it was saved. `has_other_inputs`: whether the data, the user's code or the precision has changed.
+    `effect`: what the changes of the configuration that were applied do to the steps.
     """
     if has_other_inputs or not is_whole:
         return Exactness.DIVERGED_ON_RESUME

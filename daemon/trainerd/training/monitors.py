@@ -13,6 +13,12 @@ def metric_name(metric: Metric) -> str:
     return metric.name or str(metric.target).rpartition(":")[2].rpartition(".")[2]
 
 
+def monitored_metrics(spec: RunSpec) -> list[Metric]:
+    """The metric that decides which weights are best; none where a loss does."""
+    watched = spec.monitor[0] if spec.monitor else None
+    return [metric for metric in spec.metrics if f"val_{metric_name(metric)}" == watched]
+
+
 def monitorable(spec: RunSpec) -> list[str]:
     """The names that `early_stopping.monitor` may hold."""
     validated = ["val_loss", *(f"val_{metric_name(metric)}" for metric in spec.metrics)] if spec.data.split else []

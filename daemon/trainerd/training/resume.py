@@ -90,11 +90,12 @@ def resume(run: Run, found: Resume) -> None:
     environment = training_state.find_environment_differences(run, state)
     code = training_state.find_changed_code(run, state)
     has_other_data = found.saved.has_other_data(run.data_fingerprint)
+    has_other_precision = training_state.computes_in_another_precision(run, state)
     label = label_resume(
         differs_in_environment=bool(environment),
         repeats_bits=run.device.type == "cpu" or run.spec.trainer.deterministic,
         is_whole=not lost,
-        has_other_inputs=has_other_data or bool(code),
+        has_other_inputs=has_other_data or bool(code) or has_other_precision,
         effect=worst(change.rule.effect for change in found.changes),
     )
     run.keeper.resume_best(run.standing.best_step)

@@ -15,6 +15,7 @@ from typing import Any
 from trainerd.contracts.errors import Finding
 from trainerd.contracts.spec import RunSpec
 from trainerd.contracts.states import Exactness
+from trainerd.training.monitors import monitored_metrics
 
 
 class Verdict(StrEnum):
@@ -153,12 +154,20 @@ def _decide(key: str, at: Standpoint, now: RunSpec) -> Rule:
         return _refused("the loss keeps a state, which was made with it")
     if key in ("early_stopping.monitor", "early_stopping.mode") and _watches_another(at, now):
         return _STANDING
+    if key == "metrics" and _measures_otherwise(at, now):
+        return _STANDING
     return rule_of(key)
 
 
 def _watches_another(at: Standpoint, now: RunSpec) -> bool:
     """Whether values of one metric would be held against the best of another."""
     return bool(at.epochs_finished) and None not in (at.then.monitor, now.monitor) and at.then.monitor != now.monitor
+
+
+def _measures_otherwise(at: Standpoint, now: RunSpec) -> bool:
+    """Whether the metric that is watched before and after is not the same one any more."""
+    is_watched_still = bool(at.epochs_finished) and at.then.monitor == now.monitor
+    return is_watched_still and monitored_metrics(at.then) != monitored_metrics(now)
 
 
 def _decide_max_epochs(at: Standpoint, now: RunSpec) -> Rule:

@@ -134,6 +134,11 @@ def find_environment_differences(run: Run, state: RunState) -> list[str]:
     return [f"{name}: {then.get(name)} -> {now.get(name)}" for name in now if then.get(name) != now.get(name)]
 
 
+def computes_in_another_precision(run: Run, state: RunState) -> bool:
+    """Whether `trainer.precision: auto` means something else on this device than on the one before."""
+    return bool(_environment(run)["autocast"] != state.training["environment"].get("autocast"))
+
+
 def find_changed_code(run: Run, state: RunState) -> list[str]:
     """The targets' modules that are not what they were, in words for the journal."""
     then = state.training["code"]
@@ -142,7 +147,12 @@ def find_changed_code(run: Run, state: RunState) -> list[str]:
 
 def _environment(run: Run) -> dict[str, Any]:
     """What the last bits of a sum depend on, beside the state."""
-    return {**environment_facts(run.device), "fused_optimizer": is_fused(run.update.optimizer)}
+    dtype = run.update.precision.dtype
+    return {
+        **environment_facts(run.device),
+        "fused_optimizer": is_fused(run.update.optimizer),
+        "autocast": None if dtype is None else str(dtype),
+    }
 
 
 def set_threads(count: int) -> None:

@@ -4,16 +4,28 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from operator import attrgetter
 
 import xxhash
 
 from trainerd.contracts.spec import Component, RunSpec
+from trainerd.training.monitors import monitored_metrics
 
 
 def fingerprint_code(spec: RunSpec) -> dict[str, str]:
-    """The xxh3 of the file of each target's module, which has been imported; what that imports is not looked at."""
-    modules = {str(component.target).partition(":")[0] for component in _components(spec) if component.target}
+    """The xxh3 of the files that the targets are named in and defined in, by module; they have been imported.
+
+    What these files import for themselves is not looked at.
+    """
+    modules = {module for component in _components(spec) if component.target for module in _modules(component.target)}
     return {name: _fingerprint(name) for name in sorted(modules)}
+
+
+def _modules(target: str) -> set[str]:
+    """The module that the target names, and the one that its object was defined in: a package may only pass it on."""
+    named, _, path = target.partition(":")
+    defined = getattr(attrgetter(path)(sys.modules[named]), "__module__", None) if named in sys.modules else None
+    return {named, defined or named}
 
 
 def _fingerprint(module: str) -> str:
@@ -25,4 +37,6 @@ def _fingerprint(module: str) -> str:
 
 
 def _components(spec: RunSpec) -> Iterator[Component]:
+    """What the steps depend on: of the metrics the monitored one, by which learning rate and best weights may go."""
     yield from (spec.model, spec.loss, spec.optimizer, spec.schedule)
+    yield from monitored_metrics(spec)

@@ -231,6 +231,58 @@ def test_a_run_that_goes_on_with_other_code_is_never_called_exact(make_run: Call
     assert last_event(run, "resumed")["differences"] == ["the code of changing_loss has changed"]
 
 
+def test_code_that_a_package_only_passes_on_is_looked_at_where_it_is_defined(
+    make_run: Callable[..., Any], tmp_path: Path
+) -> None:
+    write_samples(tmp_path / "samples.h5", seed=0)
+    (tmp_path / "passing").mkdir()
+    (tmp_path / "passing" / "__init__.py").write_text("from passing.inner import loss\n")
+    inner = tmp_path / "passing" / "inner.py"
+    inner.write_text("def loss(output, target):\n    return ((output - target) ** 2).mean()\n")
+    run = make_run(FROM_FILE.replace("{name: mse}", '{target: "passing:loss"}'))
+    run.train_until(5, Order.STOP)
+    del sys.modules["passing"], sys.modules["passing.inner"]
+    inner.write_text("def loss(output, target):\n    return ((output - target) ** 4).mean()\n")
+    os.utime(inner, (1, 1))
+
+    run.train_until(7, Order.STOP)
+
+    assert last_event(run, "resumed")["exactness"] == "diverged_on_resume"
+    assert last_event(run, "resumed")["differences"] == ["the code of passing.inner has changed"]
+
+
+@pytest.mark.parametrize(("monitor", "label"), [("val_error", "diverged_on_resume"), ("val_loss", "exact")])
+def test_other_code_of_a_metric_counts_where_that_metric_decides(
+    make_run: Callable[..., Any], tmp_path: Path, monitor: str, label: str
+) -> None:
+    """By it the learning rate, the best weights and the end may go; else it is only looked at."""
+    write_samples(tmp_path / "samples.h5", seed=0)
+    code = tmp_path / "changing_metric.py"
+    code.write_text("def error(output, target):\n    return (output - target).abs().mean()\n")
+    watching = f'early_stopping: {{monitor: {monitor}, patience: 5}}\nmetrics: [{{target: "changing_metric:error"}}]\n'
+    run = make_run(FROM_FILE + watching)
+    run.train_until(8, Order.STOP)
+    del sys.modules["changing_metric"]
+    code.write_text("def error(output, target):\n    return (output - target).square().mean()\n")
+    os.utime(code, (1, 1))
+
+    run.train_until(10, Order.STOP)
+
+    assert last_event(run, "resumed")["exactness"] == label
+
+
+def test_a_run_that_computes_in_another_precision_than_before_is_never_called_nearly_the_same(
+    stopped: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`precision: auto` is bf16 on one GPU and float32 on another."""
+    monkeypatch.setattr("trainerd.training.precision._choose", lambda _: "bf16")
+
+    stopped.train_until(7, Order.STOP)
+
+    assert last_event(stopped, "resumed")["exactness"] == "diverged_on_resume"
+    assert "autocast: None -> torch.bfloat16" in last_event(stopped, "resumed")["differences"]
+
+
 def test_a_run_whose_checkpoints_are_gone_does_not_begin_anew_in_silence(stopped: Any) -> None:
     shutil.rmtree(stopped.directory.checkpoints)
     assert stopped.train() == 1

@@ -167,6 +167,17 @@ def test_another_monitor_is_refused_once_there_is_a_best_value_of_the_former() -
     assert set(verdicts(now, epochs_finished=0).values()) == {"applied"}
 
 
+def test_the_monitored_metric_is_not_replaced_by_another_of_the_same_name() -> None:
+    stopping = {**STOPPING, "monitor": "val_error"}
+    then = spec(early_stopping=stopping, metrics=[{"target": "first:error"}])
+    now = spec(early_stopping=stopping, metrics=[{"target": "second:error"}])
+    more = spec(early_stopping=stopping, metrics=[{"target": "first:error"}, {"name": "mae"}])
+
+    assert verdicts(now, then) == {"metrics": "refused"}
+    assert verdicts(now, then, epochs_finished=0) == {"metrics": "applied"}
+    assert verdicts(more, then) == {"metrics": "applied"}
+
+
 def test_early_stopping_may_be_turned_on_and_off_and_made_more_patient() -> None:
     on = spec(early_stopping=STOPPING)
     assert set(verdicts(on).values()) == {"applied"}
