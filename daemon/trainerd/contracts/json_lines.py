@@ -71,7 +71,7 @@ def read_lines(path: Path, offset: int = 0, limit_bytes: int = 1 << 22) -> tuple
     """The whole lines from byte `offset` on, and the offset behind the last of them.
 
     Reads about `limit_bytes` at most (more where one line is longer): call again until the offset stands still. A file
-    that does not exist reads as empty. Raises ValueError naming file and offset where a whole line is not JSON.
+    that does not exist reads as empty. A damaged line is named and passed over.
     """
     try:
         with open(path, "rb") as file:
@@ -85,22 +85,40 @@ def read_lines(path: Path, offset: int = 0, limit_bytes: int = 1 << 22) -> tuple
     return list(_decode(data[:end].splitlines(), path, offset)), offset + end
 
 
-def _decode(lines: Iterable[bytes], path: Path, offset: int) -> Iterable[dict[str, Any]]:
+def _decode(lines: Iterable[bytes], path: Path, offset: int) -> Iterator[dict[str, Any]]:
     for line in lines:
-        try:
-            yield json.loads(line)
-        except ValueError as error:
-            raise ValueError(f"{path}: the line at byte {offset} is not JSON: {error}") from error
+        record = _record(line, path, offset)
+        if record is not None:
+            yield record
         offset += len(line) + 1
 
 
 def read_lines_backwards(path: Path) -> Iterator[tuple[dict[str, Any], int]]:
     """The whole lines of a file, last one first, each with the byte offset behind it. A missing file reads as empty.
 
-    Reads blocks from the end, so finding something recent is cheap however long the file is.
+    Reads blocks from the end, so finding something recent is cheap however long the file is. Damaged lines are named
+    and passed over.
     """
     for line, end in raw_lines_backwards(path):
-        yield json.loads(line), end
+        record = _record(line, path, end - len(line))
+        if record is not None:
+            yield record, end
+
+
+def _record(line: bytes, path: Path, offset: int) -> dict[str, Any] | None:
+    """What a whole line holds; None where it is damaged, as a power cut may leave it: nothing else is lost by that."""
+    try:
+        record = json.loads(line)
+    except ValueError:
+        record = None
+    if isinstance(record, dict):
+        return record
+    import logging  # not above: trainctl reads such files too, and its start is waited for
+
+    logging.getLogger(__name__).warning(
+        "%s: the line at byte %d is damaged and passed over: %r", path, offset, line[:80]
+    )
+    return None
 
 
 def raw_lines_backwards(path: Path) -> Iterator[tuple[bytes, int]]:

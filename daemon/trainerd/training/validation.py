@@ -28,7 +28,8 @@ class Means:
             output = model(*batch.inputs)
             values = {name: measure(output, *batch.targets) for name, measure in self._measures.items()}
         for name, value in values.items():
-            weighted = value.detach().to(torch.float64) * batch.samples
+            # A measure may read its own value (.item()), which a check on fake tensors cannot follow.
+            weighted = torch.as_tensor(value).detach().to(torch.float64) * batch.samples
             self._sums[name] = self._sums[name] + weighted if name in self._sums else weighted
         self._samples += batch.samples
 

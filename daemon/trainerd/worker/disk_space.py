@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from trainerd.contracts.errors import Finding
+from trainerd.contracts.run_directory import RunDirectory
 from trainerd.contracts.spec import RunSpec
 
 _KEPT_BESIDE_PERIODIC = 4  # the last, the best, and two that are being written while both are kept
 _COPIES_PER_WEIGHT = 3  # the weight itself and two averages of its gradient (Adam's); fewer for most others
 
 
-def check_disk_space(spec: RunSpec, model_bytes: int, disk: Path) -> list[Finding]:
-    """A finding if the checkpoints of a model of this size that are to be kept need more than is free at `disk`."""
+def check_disk_space(spec: RunSpec, model_bytes: int, disk: Path, run_dir: Path | None = None) -> list[Finding]:
+    """A finding if the checkpoints of a model of this size that are to be kept need more than is free at `disk`.
+
+    Of a run that goes on in `run_dir` those that it has already count as free: new ones take their place.
+    """
     needed = checkpoints_bytes(spec, model_bytes)
-    free = shutil.disk_usage(_nearest_existing(disk)).free
+    free = shutil.disk_usage(_nearest_existing(disk)).free + (_held_bytes(run_dir) if run_dir else 0)
     if needed <= free:
         return []
     return [
@@ -31,6 +36,15 @@ def check_disk_space(spec: RunSpec, model_bytes: int, disk: Path) -> list[Findin
 def checkpoints_bytes(spec: RunSpec, model_bytes: int) -> int:
     """Bytes of all checkpoints that the run keeps at one time, estimated from above."""
     return model_bytes * _COPIES_PER_WEIGHT * (spec.checkpoint.keep_periodic + _KEPT_BESIDE_PERIODIC)
+
+
+def _held_bytes(run_dir: Path) -> int:
+    """What the checkpoints of a run take; nobody writes there now, or what is gone meanwhile is not counted."""
+    held = 0
+    for file in RunDirectory(run_dir).checkpoints.glob("*/*"):
+        with suppress(OSError):
+            held += file.stat().st_size
+    return held
 
 
 def _nearest_existing(path: Path) -> Path:

@@ -33,9 +33,10 @@ def inspect(request: Inspect, disk: Path) -> Inspected:
     except SpecificationRefused as refusal:
         return Inspected(None, None, [_place(finding, request).to_json() for finding in refusal.findings], [])
     import_from(Path(request.path).parent)
-    saved = read_newest(RunDirectory(Path(request.run_dir)).checkpoints) if request.run_dir else None
+    run_dir = Path(request.run_dir) if request.run_dir else None
+    saved = read_newest(RunDirectory(run_dir).checkpoints) if run_dir else None
     changes = saved.changes(composed.spec) if saved else []
-    checked = _check(composed.spec, disk)
+    checked = _check(composed.spec, disk, run_dir)
     problems = [*(saved.refuse(changes) if saved else []), *checked.problems]
     accepted = None
     if saved and checked.fingerprint and saved.has_other_data(checked.fingerprint):
@@ -61,7 +62,7 @@ class _Checked:
     fingerprint: str | None = None
 
 
-def _check(spec: RunSpec, disk: Path) -> _Checked:
+def _check(spec: RunSpec, disk: Path, run_dir: Path | None) -> _Checked:
     """Where the data does not open, its declaration has to do."""
     try:
         source = open_source(spec.data)
@@ -73,7 +74,7 @@ def _check(spec: RunSpec, disk: Path) -> _Checked:
         verdict = check_model(spec, source)
         problems = [*check_values(source, spec.data), *verdict.errors]
         if not verdict.errors and verdict.model_bytes is not None:
-            problems += check_disk_space(spec, verdict.model_bytes, disk)
+            problems += check_disk_space(spec, verdict.model_bytes, disk, run_dir)
         return _Checked(problems, verdict.warnings, fingerprint)
     except MemoryError:
         return _Checked([Finding("so many samples do not fit this machine's memory", key="data")], [])

@@ -208,3 +208,16 @@ def test_the_journal_says_that_an_order_has_been_obeyed(
     assert run.train_until(17, order) == 75
     obeyed = [*run.events("stopped"), *run.events("paused")]
     assert [(event["event"], event["step"]) for event in obeyed] == [(name, 17) for name in told]
+
+
+def test_a_metric_may_give_a_number(make_run: Callable[..., Any], tmp_path: Path) -> None:
+    """The check cannot follow `.item()`, so it admits such a metric; the first validation must not end the run."""
+    (tmp_path / "number_metric.py").write_text(
+        "def error(output, target):\n    return (output - target).abs().mean().item()\n"
+    )
+    run = make_run(TINY + 'metrics: [{target: "number_metric:error"}]\n', overrides=("trainer.max_epochs=1",))
+
+    assert run.train() == 0
+
+    [validation] = [line for line in run.metrics() if line["split"] == "val"]
+    assert 0 < validation["error"] < 10

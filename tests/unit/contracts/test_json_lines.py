@@ -7,6 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from trainerd.contracts.json_lines import read_lines, read_lines_backwards
+
 # Appends while the file may not grow beyond 100 bytes, which cuts the second line, then with room again.
 FULL_DISK = """
 import resource, sys
@@ -31,3 +35,18 @@ def test_a_line_that_the_disk_takes_only_in_part_is_never_glued_to_the_next(tmp_
     subprocess.run([sys.executable, "-c", FULL_DISK, str(path)], check=True)
 
     assert [json.loads(line)["number"] for line in path.read_text().splitlines()] == [1, 3]
+
+
+@pytest.mark.parametrize("damage", [bytes(512) + b"\n", b'{"step": 2, "lo\n', b"17\n"])
+def test_a_line_that_a_power_cut_has_damaged_costs_no_other(
+    tmp_path: Path, damage: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(b'{"step": 1}\n' + damage + b'{"step": 3}\n')
+
+    lines, offset = read_lines(path)
+
+    assert [line["step"] for line in lines] == [1, 3]
+    assert offset == path.stat().st_size
+    assert [line["step"] for line, _ in read_lines_backwards(path)] == [3, 1]
+    assert "metrics.jsonl: the line at byte 12 is damaged" in caplog.text

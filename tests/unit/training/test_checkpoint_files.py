@@ -15,7 +15,7 @@ from trainerd.contracts.errors import CorruptCheckpoint
 from trainerd.training.checkpoints import commit
 from trainerd.training.checkpoints.commit import Manifest, commit_directory
 from trainerd.training.checkpoints.file_image import FileImage
-from trainerd.training.checkpoints.verify import Damaged, newest_verified, verify
+from trainerd.training.checkpoints.verify import Damaged, list_checkpoints, newest_verified, verify
 
 TENSORS = {
     "weight": torch.arange(6.0).reshape(2, 3),
@@ -174,6 +174,15 @@ def test_a_left_over_temporary_directory_never_blocks_the_next_save(tmp_path: Pa
     (tmp_path / "tmp-step-000000003").mkdir()
     (tmp_path / "tmp-step-000000003" / "model.safetensors").write_bytes(b"torn")
     assert verify(make_checkpoint(tmp_path, 3)).manifest.step == 3
+
+
+def test_checkpoints_are_ordered_by_their_steps_and_nothing_else_is_one(tmp_path: Path) -> None:
+    for name in ("step-999999999", "step-1000000000", "step-000000100", "step-000000100.bak", "step-", "tmp-step-7"):
+        (tmp_path / name).mkdir()
+
+    names = [path.name for path in list_checkpoints(tmp_path)]
+
+    assert names == ["step-1000000000", "step-999999999", "step-000000100"]
 
 
 def test_a_durable_checkpoint_takes_no_memory_from_the_data(tmp_path: Path) -> None:

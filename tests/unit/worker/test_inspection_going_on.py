@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import h5py
@@ -164,3 +165,17 @@ def test_no_tensor_is_read(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> No
     """A checkpoint of gigabytes is compared in no time: its tensors here are no safetensors at all."""
     monkeypatch.setattr(torch, "load", None)
     assert ask(run_dir, "optimizer.lr=0.5").findings == []
+
+
+def test_a_run_that_fills_the_disk_with_its_own_checkpoints_may_go_on(
+    run_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """New ones take the place of the old ones; what else a disk is full of is no reason less to refuse."""
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=0))
+    [refused] = ask(run_dir).findings
+    needed = int(refused["expected"].split()[2])
+    with open(run_dir / "checkpoints" / f"step-{STEP:09d}" / "old", "wb") as held:
+        held.truncate(needed)
+
+    assert refused["key"] == "checkpoint.keep_periodic"
+    assert ask(run_dir).findings == []

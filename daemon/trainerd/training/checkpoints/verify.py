@@ -15,6 +15,7 @@ from trainerd.contracts.errors import CorruptCheckpoint
 from trainerd.training.checkpoints.commit import MANIFEST, Manifest
 
 DAMAGED_PREFIX = "damaged-"
+_PREFIX = "step-"
 _BLOCK_BYTES = 1 << 20
 
 
@@ -64,9 +65,10 @@ def _as_damage(name: str, error: OSError) -> Exception:
 
 
 def list_checkpoints(checkpoints: Path) -> list[Path]:
-    """The checkpoint directories, newest step first; verified or not."""
-    names = [entry.name for entry in checkpoints.iterdir()] if checkpoints.is_dir() else []
-    return [checkpoints / name for name in sorted(names, reverse=True) if name.startswith("step-")]
+    """The checkpoint directories, newest step first; verified or not. What a person has put beside them is not one."""
+    entries = checkpoints.glob(f"{_PREFIX}*") if checkpoints.is_dir() else ()
+    steps = [entry.name.removeprefix(_PREFIX) for entry in entries]
+    return [checkpoints / f"{_PREFIX}{step}" for step in sorted(filter(str.isdecimal, steps), key=int, reverse=True)]
 
 
 def newest_verified(checkpoints: Path, report_damage: Callable[[str, str], None]) -> Verified | None:
