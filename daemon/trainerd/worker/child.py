@@ -57,9 +57,19 @@ def fork_child(become: Callable[[], int], keep_fds: Collection[int] = ()) -> Chi
         pid = os.fork()
         if pid == 0:
             _live(become, keep_fds, host, before)
-        return Child(pid, os.pidfd_open(pid))
+        return Child(pid, _open_pidfd(pid))
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _open_pidfd(pid: int) -> int:
+    """Where nobody could watch it or end it there is no child either. Raises OSError."""
+    try:
+        return os.pidfd_open(pid)
+    except OSError:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        raise
 
 
 def _live(become: Callable[[], int], keep_fds: Collection[int], host: int, mask: Collection[int]) -> None:

@@ -24,6 +24,7 @@ from trainerd.worker.trainers import Trainers
 _log = logging.getLogger(__name__)
 _IDLE_SECONDS = 5.0
 _UNSETTLED_SECONDS = 0.01
+_DIES_WITHIN_SECONDS = 10.0  # a process that has been killed; beyond that the other runs wait for it no longer
 _PEER_READS_WITHIN_SECONDS = 2.0
 
 
@@ -41,7 +42,9 @@ class WorkerHost:
         self._supervisor: Connection | None = None
         self._highest_epoch = 0
         self._is_ending = False
+        self._is_unreachable = False
         self._may_be_left_behind = False  # a child has ended, and perhaps has left processes behind
+        self._killed_at: dict[int, float] = {}  # what was left behind and does not die at once: time.monotonic() by PID
         self._kill_at: float | None = None  # time.monotonic(), once told by a signal to end
 
     def serve(self) -> None:
@@ -61,8 +64,9 @@ class WorkerHost:
 
     def _is_done(self) -> bool:
         """Told to end, and no trainer left; after the grace, an end that the disk refuses is left to the next host."""
-        if self._kill_at is not None and time.monotonic() >= self._kill_at and not self._trainers.living():
-            return True
+        over = -1.0 if self._kill_at is None else time.monotonic() - self._kill_at
+        if over >= 0 and not self._trainers.living():  # with what they have left behind gone, their ends are recorded
+            return not self._may_be_left_behind or over >= _DIES_WITHIN_SECONDS
         return self._is_ending and self._trainers.is_empty() and not self._may_be_left_behind
 
     def _end(self) -> None:
@@ -105,11 +109,20 @@ class WorkerHost:
         if self._may_be_left_behind or self._trainers.is_unsettled():
             return _UNSETTLED_SECONDS
         waits = [_IDLE_SECONDS, self._inspections.seconds_left()]
-        waits.append(None if self._kill_at is None else max(0.0, self._kill_at - time.monotonic()))
-        return min(wait for wait in waits if wait is not None)
+        waits.append(None if self._kill_at is None else self._kill_at - time.monotonic())
+        # What is killed late may take its time to die (waiting for a disk, say): no reason to spin meanwhile.
+        return max(_UNSETTLED_SECONDS, min(wait for wait in waits if wait is not None))
 
     def _accept(self) -> None:
-        sock, _ = self._listener.accept()
+        try:
+            sock, _ = self._listener.accept()
+        except OSError as error:  # no descriptors left, for instance: whoever calls waits, and the trainers train on
+            if not self._is_unreachable:
+                _log.warning("nobody can connect now: %s", error)
+            self._is_unreachable = True
+            time.sleep(_UNSETTLED_SECONDS)
+            return
+        self._is_unreachable = False
         sock.settimeout(_PEER_READS_WITHIN_SECONDS)
         peer = Connection(sock)
         self._watch(peer, lambda: self._read(peer))
@@ -200,9 +213,16 @@ class WorkerHost:
         """
         if not self._may_be_left_behind:
             return
-        left_behind = [pid for pid in living_children_of(os.getpid()) if not self._is_ours(pid)]
-        killed = [pid for pid in left_behind if _kill(pid)]
-        self._may_be_left_behind = bool(killed)  # what they had started comes next
+        try:
+            left_behind = [pid for pid in living_children_of(os.getpid()) if not self._is_ours(pid)]
+        except OSError:  # nobody can tell now: no descriptors left, for instance
+            return
+        now = time.monotonic()
+        self._killed_at = {pid: self._killed_at.get(pid, now) for pid in left_behind if _kill(pid)}
+        dying = [pid for pid, killed_at in self._killed_at.items() if now - killed_at < _DIES_WITHIN_SECONDS]
+        self._may_be_left_behind = bool(dying)  # what they had started comes next
+        if self._killed_at and not dying:
+            _log.warning("processes %s, which have been killed, do not die: a device may hold them", [*self._killed_at])
 
     def _settle_ended(self) -> None:
         """No end is recorded while anything of it may live."""

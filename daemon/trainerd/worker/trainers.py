@@ -225,7 +225,10 @@ def _is_free(directory: RunDirectory) -> bool:
         return True  # no trainer has ever been here, or the directory is gone
     except OSError:
         return False
-    leftovers = _left_behind_by(int(last_holder), directory) if last_holder.isdigit() else []
+    try:
+        leftovers = _left_behind_by(int(last_holder), directory) if last_holder.isdigit() else []
+    except OSError:  # nobody can tell now: no descriptors left, for instance
+        return False
     for pid in leftovers:
         _kill(pid)
     return not leftovers

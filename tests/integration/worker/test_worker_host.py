@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -394,6 +395,32 @@ def test_an_inspector_that_exceeds_its_time_is_killed(stand_in: Host) -> None:
 
     assert asking.receive() is None
     eventually("the inspector is reaped", lambda: not stand_in.children())
+
+
+def test_a_host_without_descriptors_lets_its_trainers_train_on_and_listens_again(new_host: Host) -> None:
+    supervisor = new_host.supervise()
+    run, directory = new_host.new_run("wait")
+    supervisor.order(start_order(run, directory))
+    trainer = wait_for_start(directory)
+    descriptors = Path(f"/proc/{new_host.process.pid}/fd").iterdir()
+    used = {
+        int(path.name) for path in descriptors if path.readlink() != Path("/proc")
+    }  # which it looks into now and then
+    lowest_free = min(set(range(len(used) + 1)) - used)
+    soft, hard = resource.prlimit(new_host.process.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(new_host.process.pid, resource.RLIMIT_NOFILE, (lowest_free, hard))
+
+    waiting = new_host.connect()
+    waiting.send(Inspect("/nowhere.yaml", "answer"))
+    waiting.socket.settimeout(0.5)
+    with pytest.raises(TimeoutError):
+        waiting.receive()
+    waiting.socket.settimeout(10)
+    resource.prlimit(new_host.process.pid, resource.RLIMIT_NOFILE, (soft, hard))
+
+    assert isinstance(waiting.receive(), Inspected)
+    assert new_host.process.poll() is None
+    assert is_alive(trainer)
 
 
 def test_a_line_that_is_no_message_closes_the_connection_and_nothing_else(stand_in: Host) -> None:
