@@ -93,6 +93,8 @@ class Run:
         if not self.first_step_recorded:
             self.first_step_recorded = True
             self.journal.record(Event.FIRST_STEP, step=progress.step)
+            if progress.step == 1:  # only now does the optimizer have its state, most of what a checkpoint holds
+                self.keeper.try_out(self.state())
         if self.meter.is_full():
             self.write_metrics(wait=False)
 

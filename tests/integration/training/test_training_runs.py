@@ -221,3 +221,23 @@ def test_a_metric_may_give_a_number(make_run: Callable[..., Any], tmp_path: Path
 
     [validation] = [line for line in run.metrics() if line["split"] == "val"]
     assert 0 < validation["error"] < 10
+
+
+def test_an_optimizer_whose_state_no_checkpoint_can_hold_ends_the_run_at_once(
+    make_run: Callable[..., Any], tmp_path: Path
+) -> None:
+    """Not hours later, at the first checkpoint: an optimizer has its state from the first step on."""
+    (tmp_path / "hoarding.py").write_text(
+        "import torch\nclass Hoarding(torch.optim.SGD):\n"
+        "    def step(self, closure=None):\n"
+        "        super().step()\n"
+        "        self.state[self.param_groups[0]['params'][0]]['seen'] = object()\n"
+    )
+    text = TINY.replace("{name: adamw, lr: 1e-3}", '{target: "hoarding:Hoarding", lr: 1e-3}')
+    run = make_run(text, overrides=("checkpoint.every_steps=null",))
+
+    assert run.train() == 1
+
+    [end] = run.events("finishing")
+    assert (end["state"], end["step"]) == ("failed", 1)
+    assert "seen: a builtins.object" in end["error"]

@@ -68,9 +68,9 @@ class CheckpointKeeper:
         self._write_seconds = 0.0
 
     def try_out(self, state: RunState) -> None:
-        """Make the buffers before the first step, and find out now what a checkpoint could not hold.
+        """Make the buffers before the first snapshot, and find out now what a checkpoint could not hold.
 
-        Raises Unsaveable.
+        The first touch of so much memory takes long. No snapshot has been taken yet. Raises Unsaveable.
         """
         for snapshot in self._free:
             snapshot.take(state)
