@@ -57,7 +57,7 @@ class RunDirectory:
 
     @property
     def model(self) -> Path:
-        """The product, there once the run has completed."""
+        """The product, there once the run has completed, or was stopped with a checkpoint."""
         return self.path / "model.safetensors"
 
     @property

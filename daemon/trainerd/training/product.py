@@ -38,7 +38,7 @@ def publish_model(run: Run) -> Product:
     try:
         chosen = verify(run.directory.checkpoint(step))
     except Damaged as damage:
-        run.journal.record(Event.WARNING, message=f"the best checkpoint, of step {step}, is damaged: {damage}")
+        run.journal.record(Event.WARNING, message=f"the checkpoint of step {step} is damaged: {damage}")
         step, epoch = run.progress.step, run.progress.epochs_finished
         chosen = verify(run.directory.checkpoint(step))
     _copy_durably(model_file(chosen.path), run.directory.model)

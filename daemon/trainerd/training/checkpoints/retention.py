@@ -1,4 +1,7 @@
-"""Which checkpoints stay. Kinds are derived, never stored, and one checkpoint may have several."""
+"""Which checkpoints stay. `periodic` and `pinned` stand in the manifest, `last` and `best` follow from the run.
+
+One checkpoint may be several of them.
+"""
 
 from __future__ import annotations
 
