@@ -58,7 +58,10 @@ def warm_up() -> None:
 
 
 def _take_one_step() -> None:
-    """One real update of a small model (with a CUDA build its forward pass alone), at ONE thread: a child of a process that ran OpenMP with more would hang."""
+    """One real update of a small model (with a CUDA build its forward pass alone), at ONE thread.
+
+    A child of a process that ran OpenMP with more threads would hang.
+    """
     import torch
 
     torch.set_num_threads(1)
