@@ -57,6 +57,16 @@ def start_of(directory: RunDirectory, attempt: int) -> Json | None:
     return next((event for event in events(directory, "started") if event["attempt"] == attempt), None)
 
 
+def await_resumption(directory: RunDirectory, attempt: int) -> Json:
+    """The journal's word of how this attempt goes on."""
+    found = poll(
+        lambda: [event for event in events(directory, "resumed") if event["attempt"] == attempt],
+        "the run goes on",
+        seconds=60,
+    )
+    return found[0]
+
+
 def pulse_step(directory: RunDirectory) -> int:
     """The step that the trainer has shown last; 0 where none has."""
     return PulsePage(directory.pulse_page).read().step if directory.pulse_page.exists() else 0

@@ -69,6 +69,12 @@ def best_of_run(run: Mapping[str, Any]) -> str:
     return f"{monitor['name']} {number(monitor['best'])} at epoch {monitor['best_epoch']}"
 
 
+def stall_of_run(run: Mapping[str, Any]) -> str:
+    """How long a stalled run's trainer has shown no sign of life, and in what: stalled for 34 s in validation."""
+    phase = (run.get("live") or {}).get("phase")
+    return f"stalled for {duration(run.get('beat_age_seconds'))}" + (f" in {phase}" if phase else "")
+
+
 def exactness_of_run(run: Mapping[str, Any]) -> str | None:
     """How truly the run has gone on after its interruptions; None where it never had to."""
     exactness = run.get("exactness")

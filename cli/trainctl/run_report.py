@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from trainctl.figures import best_of_run, duration, epoch_of_run, exactness_of_run, moment, seconds_between, size
+from trainctl.figures import (
+    best_of_run,
+    duration,
+    epoch_of_run,
+    exactness_of_run,
+    moment,
+    seconds_between,
+    size,
+    stall_of_run,
+)
 from trainctl.tables import draw_facts, draw_table
 from trainerd.contracts.states import RESTARTABLE
 
@@ -15,6 +24,7 @@ def describe_run(run: Json) -> list[str]:
     """The run's facts, one a line; what is not known yet is left out."""
     facts = [
         ("state", _state(run)),
+        ("stalled", stall_of_run(run) if run.get("stalled") else None),
         ("error", run.get("error")),
         ("epoch", epoch_of_run(run)),
         ("step", str(run["step"])),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 from collections.abc import Callable, Sequence
@@ -13,13 +12,13 @@ from pathlib import Path
 
 import pytest
 from interruptions import OF_ONE_RUN, InterruptedRun, Interruption, of_all_runs
-from small_runs import DATA, EPOCHS, MODELS, SLOTS, STEPS_PER_EPOCH, write_run
+from same_end import STEPS, assert_same_end
+from small_runs import DATA, MODELS, SLOTS, STEPS_PER_EPOCH, write_run
 
 from tests.acceptance.live_daemon import LiveDaemon
-from tests.frozen_trainer import events, frozen_inside_epoch, newest_checkpoint, newest_committed, points
+from tests.frozen_trainer import events, frozen_inside_epoch, newest_committed
 from trainerd.contracts.run_directory import RunDirectory
 
-STEPS = EPOCHS * STEPS_PER_EPOCH
 ONCE_EACH = list(zip(DATA, MODELS, strict=True))
 ALL_KINDS = [*product(DATA, MODELS)]
 TWENTY = [(ALL_KINDS * 3)[place : place + SLOTS] for place in range(0, 20, SLOTS)]
@@ -140,15 +139,3 @@ def assert_went_on(run: InterruptedRun, plan: Plan) -> None:
             assert end == frozen
             assert newest_committed(run.directory, attempt) <= resumption <= end
     assert events(run.directory, "replay_differed", "checkpoint_skipped", "warning") == []
-
-
-def assert_same_end(directory: RunDirectory, expected: RunDirectory) -> None:
-    """The same tensors, losses and product, bit for bit, and every step once."""
-    ended, reference = newest_checkpoint(directory), newest_checkpoint(expected)
-    assert ended.name == reference.name == f"step-{STEPS:09d}"
-    for name in ("model.safetensors", "training.safetensors", "training.json"):
-        assert (ended / name).read_bytes() == (reference / name).read_bytes(), name
-    assert directory.model.read_bytes() == expected.model.read_bytes()
-    assert points(directory) == points(expected)
-    assert [line["step"] for line in points(directory) if line["split"] == "train"] == list(range(1, STEPS + 1))
-    assert json.loads(directory.outcome.read_text())["monitor"] == json.loads(expected.outcome.read_text())["monitor"]

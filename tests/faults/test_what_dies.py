@@ -13,7 +13,7 @@ import pytest
 from small_runs import write_run
 
 from tests.acceptance.live_daemon import LiveDaemon
-from tests.frozen_trainer import await_order, events, frozen_inside_epoch, newest_committed
+from tests.frozen_trainer import await_order, await_resumption, events, frozen_inside_epoch, newest_committed
 from tests.polling import poll
 from trainerd.contracts.pages import Order
 from trainerd.contracts.processes import is_alive
@@ -123,15 +123,6 @@ def everything(daemon: LiveDaemon) -> list[psutil.Process]:
     """All processes of the daemon, its trainers included."""
     up = psutil.Process(daemon.pid)
     return [up, *up.children(recursive=True)]
-
-
-def await_resumption(directory: RunDirectory, attempt: int) -> dict[str, int]:
-    found = poll(
-        lambda: [event for event in events(directory, "resumed") if event["attempt"] == attempt],
-        "the run goes on",
-        seconds=60,
-    )
-    return found[0]
 
 
 @contextmanager

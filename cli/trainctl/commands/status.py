@@ -8,14 +8,12 @@ import click
 
 from trainctl.command_line import daemon_option, examples, output_option
 from trainctl.daemon import Daemon
-from trainctl.figures import UNKNOWN, best_of_run, duration, epoch_of_run, exactness_of_run, moment, size
+from trainctl.figures import UNKNOWN, best_of_run, epoch_of_run, exactness_of_run, moment, size, stall_of_run
 from trainctl.output import write_json, write_lines, write_list, write_runs
 from trainctl.tables import draw_table
 from trainerd.contracts.states import Exactness, State
 
 Json = dict[str, Any]
-
-_SILENT_SECONDS = 30.0  # a trainer that has not beaten for so long is worth a word
 
 
 @click.command("status", epilog=examples("trainctl status", "trainctl status 7", "trainctl status -o json"))
@@ -70,9 +68,7 @@ def _draw_active(status: Json) -> list[str]:
 
 
 def _state_and_notes(run: Json) -> str:
-    silence = run.get("beat_age_seconds")
-    is_silent = silence is not None and silence > _SILENT_SECONDS
-    notes = [f"no step for {duration(silence)}"] if is_silent else []
+    notes = [stall_of_run(run)] if run.get("stalled") else []
     notes += [] if run.get("exactness") in (None, Exactness.EXACT) else [str(exactness_of_run(run))]
     return f"{run['state']} ({', '.join(notes)})" if notes else str(run["state"])
 

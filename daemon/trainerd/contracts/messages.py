@@ -85,7 +85,7 @@ class Quit:
 class Running:
     """What lives: sent when a supervisor connects, and whenever it changes (also when `ended` was written)."""
 
-    trainers: list[dict[str, int]]  # run, attempt, pid
+    trainers: list[dict[str, int]]  # run, attempt, pid, stalled (1: it shows no sign of life)
     type: ClassVar[str] = "running"
 
 

@@ -64,8 +64,9 @@ class Phase(IntEnum):
     OPENING = 1
     STEP = 2
     VALIDATION = 3
-    CHECKPOINT = 4
+    CHECKPOINT = 4  # waiting until one is on the disk
     ENDING = 5
+    COMPILING = 6  # the first step of an attempt: kernels are chosen, or compiled
 
 
 @dataclass(frozen=True)

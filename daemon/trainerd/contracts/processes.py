@@ -14,6 +14,7 @@ _PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
 _PR_SET_CHILD_SUBREAPER = 36
 _PARENT, _SESSION, _ARG_START, _ARG_END = 4, 6, 48, 49  # fields of /proc/PID/stat, counted from 1
+_STATES = {"R": "running", "S": "asleep", "D": "waiting for a device", "T": "stopped", "t": "traced", "Z": "a zombie"}
 
 
 def die_with_parent(parent: int, signal_number: signal.Signals) -> None:
@@ -73,6 +74,15 @@ def is_alive(pid: int) -> bool:
         return _fields_after_name(str(pid))[0] not in "ZX"
     except OSError:
         return False
+
+
+def state_of(pid: int) -> str:
+    """What a process does, in a word (proc(5))."""
+    try:
+        letter = _fields_after_name(str(pid))[0]
+    except OSError:
+        return "gone"
+    return _STATES.get(letter, f"in state {letter}")
 
 
 def name_of_signal(number: int) -> str:

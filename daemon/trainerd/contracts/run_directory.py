@@ -72,5 +72,9 @@ class RunDirectory:
     def stacks(self, attempt: int) -> Path:
         return self.path / f"stacks-{attempt}.txt"
 
+    def vitals(self, attempt: int) -> Path:
+        """What the worker host has seen of an attempt's trainer: step, phase, silence and memory over time."""
+        return self.path / f"vitals-{attempt}.jsonl"
+
     def checkpoint(self, step: int) -> Path:
         return self.checkpoints / f"step-{step:09d}"

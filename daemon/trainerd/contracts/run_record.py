@@ -27,6 +27,7 @@ class RunRecord:
     attempt: int = 0  # counts all starts; 0: never started
     settled_order: int = 0  # orders on the page up to this number are not for the current attempt
     pid: int | None = None  # of the living trainer, rank 0
+    stalled: bool = False  # the trainer shows no sign of life, for longer than it usually takes
     gpus: tuple[str, ...] = ()
     started_at: str | None = None  # of the first attempt
     ended_at: str | None = None

@@ -20,7 +20,9 @@ class Settings:
     slots: int = 1  # how many runs train at the same time
     gpus: tuple[str, ...] | None = None  # UUIDs of the GPUs that runs may have; None: all of the machine
     grace_seconds: float = 120.0  # how long an orderly stop waits for checkpoints before it kills
-    hang_seconds: float = 300.0  # how long a trainer may go without a beat; not used yet
+    hang_seconds: float = (
+        300.0  # how long a trainer may show no sign of life before it is killed; six times that at first
+    )
     watchdog_seconds: float = 30.0  # how long a process of the daemon may go without a sign of life; not used yet
     log_level: str = "info"
 

@@ -49,6 +49,7 @@ def summarize_run(record: RunRecord, home: Home) -> dict[str, Any]:
         "steps_per_epoch": record.steps_per_epoch,
         "max_epochs": record.spec.get("trainer", {}).get("max_epochs"),
         "patience": early_stopping.get("patience"),
+        "stalled": record.stalled,
         "beat_age_seconds": round(pulse.age_seconds, 3) if pulse else None,
         "live": _live(pulse),
         "run_dir": str(directory.path),

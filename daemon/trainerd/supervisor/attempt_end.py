@@ -17,6 +17,7 @@ from trainerd.supervisor.retry import RetryPolicy, delay_seconds
 
 JournalLine = Mapping[str, Any]
 
+_TELLING = (Reason.OUT_OF_MEMORY, Reason.HANG)
 _ORDERED = frozenset({State.STOPPING, State.PAUSING})
 _OVERRULED = frozenset({State.INTERRUPTED, State.PAUSED})  # last words that a newer order overrules
 # What the supervisor writes behind the end of an attempt where it decides otherwise than the journal alone tells.
@@ -65,7 +66,7 @@ def seconds_since_epoch(time: str) -> float:
 def _settled(record: RunRecord) -> RunRecord:
     """Without its trainer nothing is to be killed; a run that has ended owes no checkpoint. One that goes on does."""
     owed = None if record.state in ENDED else record.pending_checkpoint
-    return record.updated(kill_ordered=False, pending_checkpoint=owed)
+    return record.updated(kill_ordered=False, pending_checkpoint=owed, stalled=False)
 
 
 def _after_an_end(record: RunRecord, line: JournalLine) -> RunRecord:
@@ -86,9 +87,14 @@ def _after_a_crash(record: RunRecord, line: JournalLine) -> RunRecord:
     delay = delay_seconds(RetryPolicy(**record.spec["retry"]), failures)
     if delay is None:
         return record.updated(
-            state=State.FAILED, reason=Reason.CRASH_LOOP, failures=failures, ended_at=line["time"], retry_at=None
+            state=State.FAILED, reason=_after_all(line), failures=failures, ended_at=line["time"], retry_at=None
         )
     return record.updated(state=State.RETRYING, failures=failures, retry_at=seconds_since_epoch(line["time"]) + delay)
+
+
+def _after_all(line: JournalLine) -> Reason:
+    """Why a run has failed that crashed once too often: what it lacked, else that it crashed again and again."""
+    return Reason(line["reason"]) if line["reason"] in _TELLING else Reason.CRASH_LOOP
 
 
 def _obeyed(record: RunRecord, time: str) -> RunRecord:

@@ -37,6 +37,7 @@ def begin_attempt(record: RunRecord, attempt: int) -> RunRecord:
         reason=None,
         error=None,
         pid=None,
+        stalled=False,
         ended_at=None,
         exit_code=None,
         signal=None,

@@ -68,6 +68,7 @@ class Supervisor:
         self.apply_new_commands()
         self.fold_journals()
         self.settle_differences()
+        self.note_stalls()
         self.schedule()
         changed = self.book.commit()
         self.tell_worker()
@@ -106,6 +107,13 @@ class Supervisor:
             self._adopt(run_id, attempt)
         for record in differences.vanished:
             self._record_vanished(record)
+
+    def note_stalls(self) -> None:
+        """Which trainers show no sign of life, as the worker host sees it."""
+        for record in list(self.book.unended().values()):
+            is_stalled = record.state in LIVE and (record.id, record.attempt) in self.link.stalled
+            if is_stalled is not record.stalled and self.link.living is not None:
+                self.book.put(record.updated(stalled=is_stalled))
 
     def schedule(self) -> None:
         """Start what may start, and cancel what waits in vain. Without a worker host everything stays where it is."""

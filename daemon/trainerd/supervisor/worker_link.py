@@ -79,6 +79,7 @@ class WorkerLink:
     def _forget(self) -> None:
         self.living: dict[Attempt, int] | None = None  # the trainers' PIDs; None until the host has said
         self.announced: set[Attempt] = set()  # told to start, and not yet seen living
+        self.stalled: set[Attempt] = set()  # living, and without a sign of life for longer than usual
         self._killed: set[Attempt] = set()
         self._refusals: dict[Attempt, str] = {}
 
@@ -105,6 +106,7 @@ class WorkerLink:
     def _understand(self, message: Message) -> None:
         if isinstance(message, Running):
             self.living = {(trainer["run"], trainer["attempt"]): trainer["pid"] for trainer in message.trainers}
+            self.stalled = {(one["run"], one["attempt"]) for one in message.trainers if one.get("stalled")}
             self.announced -= set(self.living)
         elif isinstance(message, Refused):
             is_wanted = (message.run, message.attempt) in self._killed

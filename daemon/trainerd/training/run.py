@@ -69,7 +69,7 @@ class Run:
 
     def remaining_epochs(self) -> Iterator[int]:
         """The numbers of the epochs still to be trained, the running one first. None are left after convergence."""
-        self.pulse.enter(Phase.STEP)
+        self.pulse.enter(Phase.COMPILING)
         while self.progress.epochs_finished < self.spec.trainer.max_epochs and not self.has_converged():
             self.pulse.set_epoch(self.progress.epoch)
             self.epoch_started = time.perf_counter()
@@ -92,6 +92,7 @@ class Run:
         self.meter.add(progress.step, progress.epoch, loss, group.samples, learning_rate)
         if not self.first_step_recorded:
             self.first_step_recorded = True
+            self.pulse.enter(Phase.STEP)
             self.journal.record(Event.FIRST_STEP, step=progress.step)
             if progress.step == 1:  # only now does the optimizer have its state, most of what a checkpoint holds
                 self.keeper.try_out(self.state())
@@ -190,7 +191,7 @@ class Run:
         """Commit this very step, for an order that still waits too, and go on only when everything is durable."""
         self.pulse.enter(Phase.CHECKPOINT)
         self.keeper.close()
-        self.save_checkpoint(order=self._take_checkpoint_order())
+        self.keeper.save(self.state(), order=self._take_checkpoint_order())
         self.keeper.settle()
 
     def _take_checkpoint_order(self) -> int | None:

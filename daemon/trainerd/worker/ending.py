@@ -32,6 +32,10 @@ class Ending:
     error: str | None
 
 
+LOST_WITH_ITS_HOST = Ending(CRASHED, Reason.ERROR, "its worker host died, and the trainer with it")
+CUT_OFF = Ending(State.INTERRUPTED, None, "its worker host ended before the trainer had, and killed it")
+
+
 @dataclass(frozen=True)
 class LastAttempt:
     """What a journal tells about its newest attempt; number 0 where none has begun.
@@ -64,14 +68,11 @@ def record_end(
     attempt: int,
     exit_code: int | None,
     signal_number: int | None,
-    error: str | None = None,
-    *,
-    is_interrupted: bool = False,
+    cause: Ending | None = None,
 ) -> Ending:
     """Write ENDED and outcome.json for an attempt whose trainer is gone; cuts a torn last line first.
 
-    `error` overrides the text for an end that the exit does not explain. `is_interrupted`: its host has killed it
-    because it ends itself, so without a last word nothing has failed, and the run goes on later. outcome.json comes
+    `cause` is what the host knows of an end without a last word that the exit alone does not tell. outcome.json comes
     first, so whoever reads ENDED finds it; a crash in between is made good by recording the same end again.
     Raises OSError.
     """
@@ -79,9 +80,7 @@ def record_end(
     try:
         last = read_last_attempt(directory.events)
         last = last if last.number == attempt else replace(last, number=attempt, finishing=None)
-        outcome = _outcome(directory, last, exit_code, signal_number, error)
-        if is_interrupted and outcome.state == CRASHED:
-            outcome = replace(outcome, state=State.INTERRUPTED, reason=None)
+        outcome = _outcome(directory, last, exit_code, signal_number, cause)
         write_outcome(directory.outcome, outcome)
         journal.record(Event.ENDED, **outcome.ended_fields())
         journal.sync()
@@ -98,7 +97,7 @@ def record_abandoned_end(directory: RunDirectory) -> LastAttempt:
     """
     last = read_last_attempt(directory.events)
     if last.number and not last.has_ended:
-        record_end(directory, last.number, None, None, error="its worker host died, and the trainer with it")
+        record_end(directory, last.number, None, None, LOST_WITH_ITS_HOST)
         return replace(last, has_ended=True)
     _drop_if_empty(directory.stacks(last.number))  # the supervisor may have recorded the end of a lost host's trainer
     return last
@@ -158,9 +157,11 @@ def _number(line: Mapping[str, Any], name: str, so_far: int) -> int:
 
 
 def _outcome(
-    directory: RunDirectory, last: LastAttempt, exit_code: int | None, signal_number: int | None, error: str | None
+    directory: RunDirectory, last: LastAttempt, exit_code: int | None, signal_number: int | None, cause: Ending | None
 ) -> Outcome:
     ending = classify_end(exit_code, signal_number, last.finishing)
+    if cause and ending.state == CRASHED and not last.finishing:
+        ending = cause
     word = last.finishing or {}
     return Outcome(
         state=ending.state,
@@ -171,7 +172,7 @@ def _outcome(
         epoch=last.epoch,
         monitor=word.get("monitor"),
         model=word.get("model"),
-        error=error if error and not last.finishing else ending.error,
+        error=ending.error,
         attempt=last.number,
         ended_at=now(),
     )

@@ -19,6 +19,7 @@ from trainerd.contracts.messages import Connection, Inspect, Kill, Message, Quit
 from trainerd.contracts.processes import living_children_of
 from trainerd.worker.child import Child
 from trainerd.worker.inspections import Inspections
+from trainerd.worker.liveness import LOOK_SECONDS, Health
 from trainerd.worker.trainers import Trainers
 
 _log = logging.getLogger(__name__)
@@ -45,6 +46,7 @@ class WorkerHost:
         self._is_unreachable = False
         self._may_be_left_behind = False  # a child has ended, and perhaps has left processes behind
         self._killed_at: dict[int, float] = {}  # what was left behind and does not die at once: time.monotonic() by PID
+        self._look_at = 0.0  # time.monotonic() from which the next look at the trainers is due
         self._kill_at: float | None = None  # time.monotonic(), once told by a signal to end
 
     def serve(self) -> None:
@@ -58,6 +60,7 @@ class WorkerHost:
             self._kill_left_behind()
             self._settle_ended()
             self._begin_waiting()
+            self._look_at_trainers()
             self._reap_orphans()
         signal.set_wakeup_fd(-1)
         wake_up.close()
@@ -108,7 +111,7 @@ class WorkerHost:
         """How long nothing but an event can be due."""
         if self._may_be_left_behind or self._trainers.is_unsettled():
             return _UNSETTLED_SECONDS
-        waits = [_IDLE_SECONDS, self._inspections.seconds_left()]
+        waits = [LOOK_SECONDS if self._trainers.living() else _IDLE_SECONDS, self._inspections.seconds_left()]
         waits.append(None if self._kill_at is None else self._kill_at - time.monotonic())
         # What is killed late may take its time to die (waiting for a disk, say): no reason to spin meanwhile.
         return max(_UNSETTLED_SECONDS, min(wait for wait in waits if wait is not None))
@@ -206,6 +209,15 @@ class WorkerHost:
         if begun:
             self._report()
 
+    def _look_at_trainers(self) -> None:
+        """Tell the supervisor where one has stalled, or makes progress again; one that hangs is killed."""
+        at = time.monotonic()
+        if at < self._look_at:
+            return
+        self._look_at = at + LOOK_SECONDS
+        if self._trainers.look(at):
+            self._report()
+
     def _kill_left_behind(self) -> None:
         """Kill what ended children have left behind, whatever sessions it has made for itself.
 
@@ -245,7 +257,15 @@ class WorkerHost:
         if self._supervisor is None:
             return
         known = self._trainers.unfinished()
-        trainers = [{"run": one.start.run, "attempt": one.start.attempt, "pid": one.child.pid} for one in known]
+        trainers = [
+            {
+                "run": one.start.run,
+                "attempt": one.start.attempt,
+                "pid": one.child.pid,
+                "stalled": int(one.watch.health is not Health.FINE),
+            }
+            for one in known
+        ]
         try:
             self._supervisor.send(Running(trainers))
         except OSError as error:

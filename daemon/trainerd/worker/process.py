@@ -40,7 +40,10 @@ def run_worker(home: Home, settings: Settings) -> int:
         listener.listen()
         _log.info("warm, and listening on %s", home.worker_socket)
         host = WorkerHost(
-            listener, Trainers(become_trainer), Inspections(become_inspector), grace_seconds=settings.grace_seconds
+            listener,
+            Trainers(become_trainer, settings.hang_seconds),
+            Inspections(become_inspector),
+            grace_seconds=settings.grace_seconds,
         )
         host.serve()
         home.worker_socket.unlink(missing_ok=True)

@@ -16,10 +16,22 @@ from pathlib import Path
 
 from trainerd.contracts.locks import holder_of
 from trainerd.contracts.messages import Start
+from trainerd.contracts.outcome import CRASHED
 from trainerd.contracts.processes import living_members_of_session
 from trainerd.contracts.run_directory import RunDirectory
+from trainerd.contracts.states import Reason
 from trainerd.worker.child import Child, fork_child
-from trainerd.worker.ending import LastAttempt, read_last_attempt, record_abandoned_end, record_end
+from trainerd.worker.ending import (
+    CUT_OFF,
+    LOST_WITH_ITS_HOST,
+    Ending,
+    LastAttempt,
+    read_last_attempt,
+    record_abandoned_end,
+    record_end,
+)
+from trainerd.worker.liveness import PhaseTimes
+from trainerd.worker.watch import TrainerWatch
 
 _log = logging.getLogger(__name__)
 _RECORD_AGAIN_SECONDS = 1.0
@@ -31,6 +43,7 @@ class Living:
 
     start: Start
     child: Child
+    watch: TrainerWatch
 
 
 @dataclass(frozen=True)
@@ -38,19 +51,21 @@ class Ended:
     """An attempt whose trainer is gone."""
 
     start: Start
-    child: Child | None  # None where no trainer of this host ever ran
+    living: Living | None  # None where no trainer of this host ever ran
     is_reaped: bool = False
     exit_code: int | None = None
     signal: int | None = None
-    error: str | None = None
+    cause: Ending | None = None  # what this host knows of the end beyond the exit
     record_at: float = 0.0  # time.monotonic() from which to write its end down
 
 
 class Trainers:
     """See the module. `become_trainer` is what a forked child does with its order."""
 
-    def __init__(self, become_trainer: Callable[[Start], int]) -> None:
+    def __init__(self, become_trainer: Callable[[Start], int], hang_seconds: float) -> None:
         self._become_trainer = become_trainer
+        self._hang_seconds = hang_seconds
+        self._times: dict[int, PhaseTimes] = {}  # by run
         self._waiting: dict[int, Start] = {}
         self._living: dict[int, Living] = {}
         self._ended: dict[int, Ended] = {}
@@ -118,7 +133,12 @@ class Trainers:
     def note_end(self, run: int) -> None:
         """The trainer of `run` has ended and waits to be reaped."""
         living = self._living.pop(run)
-        self._ended[run] = Ended(living.start, living.child)
+        self._ended[run] = Ended(living.start, living)
+
+    def look(self, at: float) -> bool:
+        """Look at every living trainer at `at` (time.monotonic()); whether any has stalled, or recovered."""
+        changes = [living.watch.look(at) for living in self._living.values()]
+        return any(changes)
 
     def settle_ended(self) -> bool:
         """Reap ended trainers and record their ends; whether any was recorded. Only once nothing of them is left."""
@@ -138,7 +158,7 @@ class Trainers:
 
     def unfinished(self) -> list[Living]:
         """Those that live, and those whose end is not on the disk yet: nobody may take one of them for lost."""
-        ended = [Living(one.start, one.child) for one in self._ended.values() if one.child]
+        ended = [one.living for one in self._ended.values() if one.living]
         return [*self._living.values(), *ended]
 
     def is_empty(self) -> bool:
@@ -150,8 +170,8 @@ class Trainers:
 
     def has_child(self, pid: int) -> bool:
         """Whether `pid` is a trainer that is not reaped yet."""
-        zombies = [ended.child for ended in self._ended.values() if not ended.is_reaped]
-        return any(child and child.pid == pid for child in [*(one.child for one in self.living()), *zombies])
+        zombies = [ended.living for ended in self._ended.values() if ended.living and not ended.is_reaped]
+        return any(one.child.pid == pid for one in [*self.living(), *zombies])
 
     def _has(self, run: int, attempt: int) -> bool:
         starts = [
@@ -165,7 +185,7 @@ class Trainers:
         if last.has_ended:
             return f"run {start.run}: attempt {start.attempt} has ended"
         self._newest_attempt[start.run] = start.attempt
-        self._ended[start.run] = Ended(start, None, error="its worker host died, and the trainer with it")
+        self._ended[start.run] = Ended(start, None, cause=LOST_WITH_ITS_HOST)
         return None
 
     def _begin(self, start: Start) -> Living | None:
@@ -176,18 +196,25 @@ class Trainers:
             child = fork_child(lambda: self._become_trainer(start))
         except (OSError, ValueError) as error:
             _log.error("run %d attempt %d cannot start: %s", start.run, start.attempt, error)
-            self._ended[start.run] = Ended(start, None, error=f"the trainer could not be started: {error}")
+            why = f"the trainer could not be started: {error}"
+            self._ended[start.run] = Ended(start, None, cause=Ending(CRASHED, Reason.ERROR, why))
             return None
         _log.info("run %d attempt %d started as process %d", start.run, start.attempt, child.pid)
-        self._living[start.run] = living = Living(start, child)
+        times = self._times.setdefault(start.run, PhaseTimes())
+        watch = TrainerWatch(start, child, times, self._hang_seconds)
+        self._living[start.run] = living = Living(start, child, watch)
         return living
 
     def _settle(self, ended: Ended) -> Ended | None:
         """One step towards a reaped and recorded end; None once both are done."""
-        if ended.child and not ended.is_reaped:
-            exit_code, signal_number = ended.child.reap()
-            ended = replace(ended, is_reaped=True, exit_code=exit_code, signal=signal_number)
+        if ended.living and not ended.is_reaped:
+            exit_code, signal_number = ended.living.child.reap()
+            cause = self._cause_of_end(ended.living, signal_number)
+            ended = replace(ended, is_reaped=True, exit_code=exit_code, signal=signal_number, cause=cause)
         return self._record(ended)
+
+    def _cause_of_end(self, living: Living, signal_number: int | None) -> Ending | None:
+        return CUT_OFF if living.child.pid in self._cut_off else living.watch.cause_of_end(signal_number)
 
     def _record(self, ended: Ended) -> Ended | None:
         """Write an end down; on a full or failing disk, again later: an end must not get lost."""
@@ -197,14 +224,9 @@ class Trainers:
         if not _is_free(directory):
             return ended
         try:
-            ending = record_end(
-                directory,
-                ended.start.attempt,
-                ended.exit_code,
-                ended.signal,
-                ended.error,
-                is_interrupted=bool(ended.child and ended.child.pid in self._cut_off),
-            )
+            if ended.living:
+                ended.living.watch.write_vitals()
+            ending = record_end(directory, ended.start.attempt, ended.exit_code, ended.signal, ended.cause)
         except FileNotFoundError:
             _log.error("run %d: %s is gone; its end is not recorded", ended.start.run, directory.path)
             return None

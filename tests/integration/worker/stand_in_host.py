@@ -79,7 +79,7 @@ def main() -> None:
     become_subreaper()
     with unix_sockets.bind(home / "worker.sock") as listener:
         listener.listen()
-        trainers = Trainers(lambda start: be_trainer(start, stand_in_training))
+        trainers = Trainers(lambda start: be_trainer(start, stand_in_training), hang_seconds=300.0)
         WorkerHost(listener, trainers, Inspections(stand_in_inspection), grace_seconds=grace_seconds).serve()
 
 

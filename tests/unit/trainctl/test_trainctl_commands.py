@@ -70,7 +70,12 @@ def test_status_shows_what_runs_what_waits_and_what_has_ended(
 ) -> None:
     waiting = run | {"id": 8, "name": "digits", "state": "queued", "after": 7}
     held = run | {"id": 9, "state": "held"}
-    silent = run | {"beat_age_seconds": 73.0, "exactness": "diverged_on_resume"}
+    silent = run | {
+        "stalled": True,
+        "beat_age_seconds": 73.0,
+        "live": {"phase": "validation"},
+        "exactness": "diverged_on_resume",
+    }
     away = {"worker": {"state": "away"}, "active": [silent], "queue": [waiting, held]}
     plane.answer("GET /v1/status", STATUS | away | {"recent": [completed | {"id": 6}]})
 
@@ -81,7 +86,7 @@ def test_status_shows_what_runs_what_waits_and_what_has_ended(
     assert words[3] == [
         "7",
         "overnight",
-        "running (no step for 1 min 13 s, diverged on resume)",
+        "running (stalled for 1 min 13 s in validation, diverged on resume)",
         "12/400",
         "1150",
         "val_loss 0.0123 at epoch 9",

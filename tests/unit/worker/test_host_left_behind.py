@@ -18,7 +18,7 @@ class SettledTrainers(Trainers):
     """Counts how often ends may be recorded."""
 
     def __init__(self) -> None:
-        super().__init__(lambda _: 0)
+        super().__init__(lambda _: 0, hang_seconds=300.0)
         self.settled = 0
 
     def settle_ended(self) -> bool:
