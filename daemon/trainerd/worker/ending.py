@@ -172,10 +172,17 @@ def _outcome(
         epoch=last.epoch,
         monitor=word.get("monitor"),
         model=word.get("model"),
-        error=ending.error,
+        error=_with_stacks(ending.error, directory, last),
         attempt=last.number,
         ended_at=now(),
     )
+
+
+def _with_stacks(error: str | None, directory: RunDirectory, last: LastAttempt) -> str | None:
+    """Where a trainer without a last word has left its stacks, the error says where."""
+    stacks = directory.stacks(last.number)
+    left = last.finishing is None and stacks.exists() and stacks.stat().st_size
+    return f"{error}; its stacks are in {stacks.name}" if error and left else error
 
 
 def _describe_exit(exit_code: int | None, signal_number: int | None) -> str:
