@@ -22,6 +22,7 @@ from trainerd.contracts.journal import Event, Journal, read_journal
 from trainerd.contracts.pages import create_pages
 from trainerd.contracts.run_directory import RunDirectory
 from trainerd.training import training_state
+from trainerd.training.ballast import Ballast
 from trainerd.training.loop import take_step
 from trainerd.training.open_run import begin_attempt, open_run
 from trainerd.training.run import Run
@@ -123,7 +124,7 @@ def _open(directory: RunDirectory, threads: int, width: int) -> Run:
     directory.spec.write_text(spec_to_yaml(composed.spec))
     create_pages(directory.orders_page, directory.pulse_page)
     journal = Journal(directory.events, 1)
-    run = open_run(begin_attempt(directory, journal, 1, 0, lambda _: None))
+    run = open_run(begin_attempt(directory, journal, Ballast(directory.ballast), 1, 0, lambda _: None))
     for number in (signal.SIGTERM, signal.SIGINT):  # a trainer obeys them at its next step; a benchmark just ends
         signal.signal(number, signal.SIG_DFL)
     return run

@@ -75,6 +75,13 @@ def stall_of_run(run: Mapping[str, Any]) -> str:
     return f"stalled for {duration(run.get('beat_age_seconds'))}" + (f" in {phase}" if phase else "")
 
 
+def block_of_run(run: Mapping[str, Any]) -> str:
+    """What a blocked run waits for: disk full: 3.1 MB free, needs 12 MB."""
+    block = run["blocked"]
+    needed = f", needs {size(block['needed_bytes'])}" if block["needed_bytes"] else ""
+    return f"disk full: {size(block['free_bytes'])} free{needed}"
+
+
 def exactness_of_run(run: Mapping[str, Any]) -> str | None:
     """How truly the run has gone on after its interruptions; None where it never had to."""
     exactness = run.get("exactness")

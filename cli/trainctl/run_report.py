@@ -6,6 +6,7 @@ from typing import Any
 
 from trainctl.figures import (
     best_of_run,
+    block_of_run,
     duration,
     epoch_of_run,
     exactness_of_run,
@@ -25,6 +26,7 @@ def describe_run(run: Json) -> list[str]:
     facts = [
         ("state", _state(run)),
         ("stalled", stall_of_run(run) if run.get("stalled") else None),
+        ("waits for", f"{block_of_run(run)} on the disk of {run['blocked']['disk']}" if run.get("blocked") else None),
         ("error", run.get("error")),
         ("epoch", epoch_of_run(run)),
         ("step", str(run["step"])),

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from live_daemon import LiveDaemon
+
+from tests.small_disk import small_disk
 
 SHORT = """\
 name: short
@@ -45,20 +45,10 @@ def _daemon_is_up(request: pytest.FixtureRequest) -> None:
 @pytest.fixture(scope="session")
 def small_daemon() -> Iterator[LiveDaemon]:
     """A daemon whose home is a small disk of its own, and lies where every user can get to (root only)."""
-    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
-        home = Path(folder, "home")
-        home.mkdir()
-        mount = ["mount", "-t", "tmpfs", "-o", "size=16m,mode=755", "none", str(home)]
-        mounted = subprocess.run(mount, capture_output=True, text=True, check=False)
-        if mounted.returncode:
-            pytest.skip(f"no disk can be mounted here: {mounted.stderr}")
-        try:
-            Path(folder).chmod(0o755)
-            daemon = LiveDaemon(home)
-            yield daemon
-            daemon.terminate()
-        finally:
-            subprocess.run(["umount", str(home)], check=True)
+    with small_disk(megabytes=16) as home:
+        daemon = LiveDaemon(home)
+        yield daemon
+        daemon.terminate()
 
 
 @pytest.fixture

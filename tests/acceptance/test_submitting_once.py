@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import resource
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 from live_daemon import Json, LiveDaemon, what_is_queued
 
+from tests.small_disk import full_disk
 from trainctl import http_client
 from trainerd.contracts import unix_sockets
 
@@ -89,18 +89,6 @@ def test_a_full_disk_refuses_a_submit_and_leaves_nothing_half_queued(
 
     assert what_is_queued(small_daemon) == before
     assert small_daemon.trainctl("wait", small_daemon.submit(short)).returncode == 0
-
-
-@contextmanager
-def full_disk(home: Path, free_bytes: int) -> Iterator[None]:
-    """Fill the disk with one file, but for so many bytes."""
-    filler = home / "filler"
-    with open(filler, "wb", buffering=0) as file:
-        os.posix_fallocate(file.fileno(), 0, shutil.disk_usage(home).free - free_bytes)
-    try:
-        yield
-    finally:
-        filler.unlink()
 
 
 def all_runs(daemon: LiveDaemon) -> list[str]:

@@ -8,7 +8,16 @@ import click
 
 from trainctl.command_line import daemon_option, examples, output_option
 from trainctl.daemon import Daemon
-from trainctl.figures import UNKNOWN, best_of_run, epoch_of_run, exactness_of_run, moment, size, stall_of_run
+from trainctl.figures import (
+    UNKNOWN,
+    best_of_run,
+    block_of_run,
+    epoch_of_run,
+    exactness_of_run,
+    moment,
+    size,
+    stall_of_run,
+)
 from trainctl.output import write_json, write_lines, write_list, write_runs
 from trainctl.tables import draw_table
 from trainerd.contracts.states import Exactness, State
@@ -69,6 +78,7 @@ def _draw_active(status: Json) -> list[str]:
 
 def _state_and_notes(run: Json) -> str:
     notes = [stall_of_run(run)] if run.get("stalled") else []
+    notes += [block_of_run(run)] if run.get("blocked") else []
     notes += [] if run.get("exactness") in (None, Exactness.EXACT) else [str(exactness_of_run(run))]
     return f"{run['state']} ({', '.join(notes)})" if notes else str(run["state"])
 

@@ -15,7 +15,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from trainerd.contracts.json_lines import JsonLinesWriter, raw_lines_backwards
+from trainerd.contracts.json_lines import JsonLinesWriter, MakeRoom, raw_lines_backwards
 
 
 class Event(StrEnum):
@@ -43,7 +43,7 @@ class Event(StrEnum):
     ASKED (trainer): order (stop, stop_without_checkpoint, pause, interrupt, checkpoint), step.
     PAUSED, STOPPED (trainer): step: the order has been obeyed, its checkpoint (if it asked for one) is committed.
     FINISHING (trainer, its last word): state, reason, step, epoch, error or null, monitor {name, mode, best,
-        best_epoch, best_step, last} or null, model {path, step, epoch} or null.
+        best_epoch, best_step, last} or null, model {path, step, epoch} or null; of a blocked run needed_bytes or null.
     ENDED (worker host or foreground; supervisor if no trainer ever ran): state, reason, exit_code or null, signal or
         null, error or null, step, epoch; command (its number) where an order ended a run that had no trainer; applied
         (as in STARTING) where the supervisor decided it. A second one of the same attempt is the supervisor's: how the
@@ -81,8 +81,9 @@ def now() -> str:
 class Journal:
     """Appends events to a run's events.jsonl in the name of one attempt."""
 
-    def __init__(self, path: Path, attempt: int) -> None:
-        self._lines = JsonLinesWriter(path)
+    def __init__(self, path: Path, attempt: int, make_room: MakeRoom | None = None) -> None:
+        """`make_room`: see JsonLinesWriter."""
+        self._lines = JsonLinesWriter(path, make_room)
         self._attempt = attempt
 
     def record(self, event: Event, **fields: Any) -> None:

@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
+
+from trainerd.contracts.full_disk import is_for_want_of_space
+
+MakeRoom = Callable[[], bool]
 
 _TAIL_BLOCK = 1 << 16
 
@@ -18,11 +22,13 @@ _TAIL_BLOCK = 1 << 16
 class JsonLinesWriter:
     """The one writer of a file. Each `append` is one write(2): readers see whole lines or a torn last one.
 
-    Raises OSError where the file cannot be opened or written.
+    `make_room` is called where the disk is full, and says whether to try again. Raises OSError where the file cannot be
+    opened or written.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, make_room: MakeRoom | None = None) -> None:
         self.path = path
+        self._make_room = make_room
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         os.ftruncate(self._fd, end_of_last_line(self._fd))
 
@@ -32,7 +38,7 @@ class JsonLinesWriter:
             return
         end = os.fstat(self._fd).st_size
         try:
-            write_all(self._fd, "".join(encode_line(record) for record in records).encode())
+            write_all(self._fd, "".join(encode_line(record) for record in records).encode(), self._make_room)
         except OSError:
             os.ftruncate(self._fd, end)  # else the next line would be glued to the piece
             raise
@@ -48,11 +54,16 @@ def encode_line(record: dict[str, Any]) -> str:
     return json.dumps(record, separators=(", ", ": "), allow_nan=True) + "\n"
 
 
-def write_all(fd: int, data: bytes) -> None:
-    """Write all of `data`, continuing after short writes."""
+def write_all(fd: int, data: bytes, make_room: MakeRoom | None = None) -> None:
+    """Write all of `data`, continuing after short writes, and once where `make_room` has mended a full disk."""
     view = memoryview(data)
     while view:
-        view = view[os.write(fd, view) :]
+        try:
+            view = view[os.write(fd, view) :]
+        except OSError as error:
+            if make_room is None or not is_for_want_of_space(error) or not make_room():
+                raise
+            make_room = None
 
 
 def end_of_last_line(fd: int) -> int:

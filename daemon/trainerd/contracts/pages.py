@@ -136,6 +136,11 @@ class PulseWriter:
         self._slot[_PHASE] = phase
         self._slot[_BEAT] = time.monotonic_ns()
 
+    def show_progress(self) -> None:
+        """Beat from another thread, where the loop waits for a checkpoint: in any other phase the loop has to."""
+        if self._slot[_PHASE] == Phase.CHECKPOINT:
+            self._slot[_BEAT] = time.monotonic_ns()
+
     def set_epoch(self, epoch: int) -> None:
         self._slot[_EPOCH] = epoch
 

@@ -65,6 +65,11 @@ class RunDirectory:
         return self.path / "outcome.json"
 
     @property
+    def ballast(self) -> Path:
+        """Room on the disk for one last checkpoint; there while a trainer lives."""
+        return self.path / "ballast"
+
+    @property
     def lock(self) -> Path:
         """Held (lockf) by the trainer while it lives."""
         return self.path / "trainer.lock"

@@ -40,6 +40,7 @@ class RunRecord:
     model: dict[str, Any] | None = None  # path, step, epoch
     failures: int = 0  # consecutive, without a newer committed checkpoint
     retry_at: float | None = None  # time.time() from which a RETRYING run may start
+    needed_bytes: int | None = None  # that the disk must have free before a BLOCKED run starts
     checkpoint_step: int | None = None  # newest committed
     killed_by_daemon: bool = False  # its trainer is killed because the daemon ends: that is no failure of the run
     kill_ordered: bool = False  # its trainer is to be killed: a person said so, or it was paused before it had begun

@@ -6,13 +6,14 @@ The live step comes from the pulse page, because the folded one lags; checkpoint
 from __future__ import annotations
 
 import math
+import shutil
 from typing import Any
 
 from trainerd.contracts.pages import Pulse, PulsePage
 from trainerd.contracts.places import Home
 from trainerd.contracts.run_directory import RunDirectory
 from trainerd.contracts.run_record import RunRecord
-from trainerd.contracts.states import LIVE, Verb, legal_verbs
+from trainerd.contracts.states import LIVE, State, Verb, legal_verbs
 from trainerd.control.checkpoint_list import list_checkpoints
 
 
@@ -50,6 +51,7 @@ def summarize_run(record: RunRecord, home: Home) -> dict[str, Any]:
         "max_epochs": record.spec.get("trainer", {}).get("max_epochs"),
         "patience": early_stopping.get("patience"),
         "stalled": record.stalled,
+        "blocked": _block(record, directory),
         "beat_age_seconds": round(pulse.age_seconds, 3) if pulse else None,
         "live": _live(pulse),
         "run_dir": str(directory.path),
@@ -73,6 +75,14 @@ def read_pulse(record: RunRecord, directory: RunDirectory) -> Pulse | None:
     except (OSError, ValueError):  # not there yet, or in the making
         return None
     return pulse if pulse.attempt == record.attempt and pulse.beat_ns else None
+
+
+def _block(record: RunRecord, directory: RunDirectory) -> dict[str, Any] | None:
+    """What a blocked run waits for: room on the disk that its directory lies on."""
+    if record.state is not State.BLOCKED:
+        return None
+    free = shutil.disk_usage(directory.path).free if directory.path.exists() else None
+    return {"disk": str(directory.path), "free_bytes": free, "needed_bytes": record.needed_bytes}
 
 
 def _live(pulse: Pulse | None) -> dict[str, Any] | None:

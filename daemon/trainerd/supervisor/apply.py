@@ -107,7 +107,7 @@ def _moved(record: RunRecord, verb: Verb, command: Command) -> RunRecord:
         return record.updated(
             state=state, reason=_REASONS[state], ended_at=command.time, retry_at=None, pending_checkpoint=None
         )
-    return record.updated(state=state, retry_at=None)
+    return record.updated(state=state, reason=None, retry_at=None)
 
 
 _VERBS: dict[CommandKind, Callable[[Command, Situation], Effects]] = {

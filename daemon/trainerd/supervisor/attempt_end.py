@@ -17,9 +17,10 @@ from trainerd.supervisor.retry import RetryPolicy, delay_seconds
 
 JournalLine = Mapping[str, Any]
 
-_TELLING = (Reason.OUT_OF_MEMORY, Reason.HANG)
+_TELLING = (Reason.OUT_OF_MEMORY, Reason.HANG, Reason.DISK_FULL)
+_LOOK_FOR_ROOM_SECONDS = 2.0  # a blocked run does not start again sooner: a quota cannot be seen from outside
 _ORDERED = frozenset({State.STOPPING, State.PAUSING})
-_OVERRULED = frozenset({State.INTERRUPTED, State.PAUSED})  # last words that a newer order overrules
+_OVERRULED = frozenset({State.INTERRUPTED, State.PAUSED, State.BLOCKED})  # last words that a newer order overrules
 # What the supervisor writes behind the end of an attempt where it decides otherwise than the journal alone tells.
 _DECISIONS = frozenset({State.INTERRUPTED, State.PAUSED, State.HELD, State.STOPPED})
 
@@ -73,6 +74,9 @@ def _after_an_end(record: RunRecord, line: JournalLine) -> RunRecord:
     state = State(line["state"])
     if record.state in _ORDERED and (state in _OVERRULED or (record.kill_ordered and state is State.STOPPED)):
         return _obeyed(record, line["time"])
+    if state is State.BLOCKED:
+        retry_at = seconds_since_epoch(line["time"]) + _LOOK_FOR_ROOM_SECONDS
+        return record.updated(state=state, reason=Reason(line["reason"]), retry_at=retry_at)
     if state not in ENDED:
         return record.updated(state=state)
     return record.updated(state=state, reason=Reason(line["reason"]), ended_at=line["time"])

@@ -42,6 +42,7 @@ def begin_attempt(record: RunRecord, attempt: int) -> RunRecord:
         exit_code=None,
         signal=None,
         retry_at=None,
+        needed_bytes=None,
         killed_by_daemon=False,
         kill_ordered=False,
     )
@@ -129,7 +130,10 @@ def _without_obeyed_order(record: RunRecord, order: int | None) -> RunRecord:
 
 def _finishing(record: RunRecord, line: JournalLine) -> RunRecord:
     return at_least(record, line).updated(
-        error=line["error"], monitor=line["monitor"] or record.monitor, model=line["model"]
+        error=line["error"],
+        monitor=line["monitor"] or record.monitor,
+        model=line["model"],
+        needed_bytes=line.get("needed_bytes"),
     )
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import time
 
 from trainerd.contracts.journal import now
@@ -31,7 +32,7 @@ from trainerd.supervisor.fold import begin_attempt
 from trainerd.supervisor.journal_folding import JournalFolding
 from trainerd.supervisor.orders import newest_order, repeat_checkpoint_order
 from trainerd.supervisor.run_book import RunBook
-from trainerd.supervisor.scheduling import Resources, Start, choose_starts, dependency_failed, is_ready
+from trainerd.supervisor.scheduling import Resources, Start, choose_starts, dependency_failed, has_room, is_ready
 from trainerd.supervisor.trainer_lock import is_trainer_alive
 from trainerd.supervisor.worker_link import WorkerLink
 
@@ -225,7 +226,15 @@ class Supervisor:
         failed = self._failed_to_start.get(record.id)
         if self._journals.is_unread(record.id) or (failed and time.monotonic() < failed + _START_AGAIN_SECONDS):
             return False
+        if record.state is State.BLOCKED:
+            return self._has_room(record)
         return is_ready(record, self.book.look_up)
+
+    def _has_room(self, record: RunRecord) -> bool:
+        try:
+            return has_room(record, shutil.disk_usage(self.home.run(record.id)).free)
+        except FileNotFoundError:  # the start finds out, and says so
+            return True
 
     def _directory(self, run_id: int) -> RunDirectory:
         return RunDirectory(self.home.run(run_id))

@@ -1,7 +1,8 @@
 """Which runs start now. Pure: the same records, resources and time give the same answer.
 
-Runs that were going before (interrupted, retrying) come before the queue; then higher priority first, then first come
-first served, strictly: nothing overtakes a run that waits for GPUs. A run that waits to be retried keeps its slot.
+Runs that were going before (interrupted, retrying, blocked until now) come before the queue; then higher priority
+first, then first come first served, strictly: nothing overtakes a run that waits for GPUs. A run that waits to be
+retried keeps its slot; one that waits for room on its disk does not.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from trainerd.contracts.run_record import RunRecord
 from trainerd.contracts.states import ENDED, LIVE, WAITING, State
 from trainerd.supervisor.gpus import gpus_needed
 
+_ENOUGH_BYTES = 16 << 20  # for a run that was blocked before it could tell what it needs
 _GOING_ON = frozenset({State.INTERRUPTED, State.RETRYING})
 
 
@@ -33,7 +35,7 @@ class Start:
 
 
 def choose_starts(records: Iterable[RunRecord], resources: Resources, time: float, is_ready: Readiness) -> list[Start]:
-    """The runs to start at `time` (time.time()), in order. `is_ready` says whether a run waits for no other."""
+    """The runs to start at `time` (time.time()), in order. `is_ready` says whether a run waits for nothing else."""
     known = list(records)
     live = [record for record in known if record.state in LIVE]
     taken = {uuid for record in live for uuid in record.gpus}
@@ -59,6 +61,11 @@ def dependency_failed(record: RunRecord, look_up: Callable[[int], RunRecord | No
     return awaited is None or (awaited.state in ENDED and awaited.state is not State.COMPLETED)
 
 
+def has_room(record: RunRecord, free_bytes: int) -> bool:
+    """Whether a blocked run finds enough room on its disk to go on."""
+    return free_bytes >= (record.needed_bytes or _ENOUGH_BYTES)
+
+
 def is_ready(record: RunRecord, look_up: Callable[[int], RunRecord | None]) -> bool:
     """Whether a run waits for no other, or the other has completed."""
     if not record.waits_for_another:
@@ -75,7 +82,8 @@ Readiness = Callable[[RunRecord], bool]
 
 
 def _in_order(records: list[RunRecord], is_ready: Readiness) -> list[RunRecord]:
-    going_on = [record for record in records if record.state in _GOING_ON]
+    unblocked = [record for record in records if record.state is State.BLOCKED and is_ready(record)]
+    going_on = [record for record in records if record.state in _GOING_ON] + unblocked
     queued = [record for record in records if record.state is State.QUEUED and is_ready(record)]
     return sorted(going_on, key=_rank) + sorted(queued, key=_rank)
 

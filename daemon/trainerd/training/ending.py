@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
 from trainerd.contracts.errors import CorruptCheckpoint, DataError, Diverged, ExitCode, SpecificationRefused
+from trainerd.contracts.full_disk import is_for_want_of_space
 from trainerd.contracts.outcome import CRASHED
 from trainerd.contracts.pages import Order
 from trainerd.contracts.states import Reason, State
@@ -40,6 +41,11 @@ BY_ORDER = {
 }
 
 
+def blocked(disk: Path, why: str) -> Ending:
+    """The end of an attempt that met a full disk: the run goes on once there is room."""
+    return Ending(State.BLOCKED, Reason.DISK_FULL, f"the disk of {disk} is full: {why}")
+
+
 def ending_of(error: BaseException) -> Ending:
     """What an error that ended the attempt means for the run: failed for good, or crashed and perhaps retried."""
     message = str(error) or type(error).__name__
@@ -58,6 +64,6 @@ def ending_of(error: BaseException) -> Ending:
             return Ending(CRASHED, Reason.OUT_OF_MEMORY, message)
         case RuntimeError() if "DefaultCPUAllocator" in message:  # torch has no type for it on the CPU
             return Ending(CRASHED, Reason.OUT_OF_MEMORY, message)
-        case OSError(errno=errno.ENOSPC | errno.EDQUOT):
-            return Ending(State.FAILED, Reason.DISK_FULL, message)
+        case OSError() if is_for_want_of_space(error):
+            return Ending(CRASHED, Reason.DISK_FULL, message)
     return Ending(CRASHED, Reason.ERROR, f"{type(error).__name__}: {message}")

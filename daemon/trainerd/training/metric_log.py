@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from trainerd.contracts.json_lines import JsonLinesWriter, read_lines_backwards
+from trainerd.contracts.json_lines import JsonLinesWriter, MakeRoom, read_lines_backwards
 
 Lines = dict[tuple[str, int], dict[str, Any]]  # by (split, step)
 
@@ -18,8 +18,8 @@ Lines = dict[tuple[str, int], dict[str, Any]]  # by (split, step)
 class MetricLog:
     """Appends metric lines; those of earlier attempts behind the resumed checkpoint are in `earlier`."""
 
-    def __init__(self, path: Path, resume_step: int) -> None:
-        self._lines = JsonLinesWriter(path)
+    def __init__(self, path: Path, resume_step: int, make_room: MakeRoom | None = None) -> None:
+        self._lines = JsonLinesWriter(path, make_room)
         self.earlier: Lines = {(line["split"], line["step"]): line for line in _lines_after(path, resume_step)}
         self._newest: dict[str, int] = {}
         for split, step in self.earlier:

@@ -19,6 +19,7 @@ from trainerd.contracts.run_directory import RunDirectory
 from trainerd.contracts.spec import RunSpec
 from trainerd.data import BatchStream, SampleOrder, Source, open_source, split_samples
 from trainerd.training import random_state, training_state
+from trainerd.training.ballast import Ballast
 from trainerd.training.checkpoints.keeper import CheckpointKeeper
 from trainerd.training.checkpoints.snapshot import RunState
 from trainerd.training.components import Compare, build_loss, build_measures, build_model, import_from
@@ -50,6 +51,7 @@ class Attempt:
     journal: Journal
     orders: Orders
     pulse: PulseWriter
+    ballast: Ballast
     say: Callable[[str], None]
     accepted_data: str | None = None  # fingerprint of data other than the checkpoint's that a person has accepted
 
@@ -57,16 +59,18 @@ class Attempt:
 def begin_attempt(
     directory: RunDirectory,
     journal: Journal,
+    ballast: Ballast,
     number: int,
     settled_order: int,
     say: Callable[[str], None],
     accepted_data: str | None = None,
 ) -> Attempt:
-    """Open the pages, and obey orders and signals from now on."""
+    """Open the pages, and obey orders, signals and a full disk from now on."""
     orders = Orders(OrdersPage(directory.orders_page), settled_order)
     SignalOrders(orders)
+    ballast.when_given_up(orders.interrupt)
     pulse = PulseWriter(PulsePage(directory.pulse_page, writable=True), number)
-    return Attempt(directory, number, journal, orders, pulse, say, accepted_data)
+    return Attempt(directory, number, journal, orders, pulse, ballast, say, accepted_data)
 
 
 def open_run(attempt: Attempt) -> Run:
@@ -86,7 +90,7 @@ def open_run(attempt: Attempt) -> Run:
     attempt.journal.record(Event.STARTED, **_started_fields(run))
     if found:
         resume(run, found)
-    run.keeper.try_out(training_state.capture(run))
+    run.prepare_for_checkpoints(training_state.capture(run))
     return run
 
 
@@ -105,7 +109,9 @@ def _assemble(attempt: Attempt, spec: RunSpec, device: torch.device, source: Sou
     directory, journal = attempt.directory, attempt.journal
     training, validation = _open_streams(spec, source, device)
     resume_step = found.state.step if found else 0
-    metrics, steps = MetricLog(directory.metrics, resume_step), StepRecord(directory.steps, resume_step)
+    make_room = attempt.ballast.give_up
+    metrics = MetricLog(directory.metrics, resume_step, make_room)
+    steps = StepRecord(directory.steps, resume_step, make_room)
     before = what_was_before(found, directory, steps.earlier, metrics.earlier)
 
     def sync_lines() -> None:
@@ -131,7 +137,7 @@ def _assemble(attempt: Attempt, spec: RunSpec, device: torch.device, source: Sou
         journal=journal,
         metrics=metrics,
         trace=StepTrace(steps, before, journal, training, spec.trainer.accumulate),
-        tensorboard=TensorBoardLog(directory.tensorboard, directory.metrics),
+        tensorboard=TensorBoardLog(directory.tensorboard, directory.metrics, make_room),
         keeper=CheckpointKeeper(
             directory,
             spec.checkpoint,
@@ -140,7 +146,10 @@ def _assemble(attempt: Attempt, spec: RunSpec, device: torch.device, source: Sou
             sync_lines,
             holds_best=spec.monitor is not None,
             obeyed=attempt.pulse.acknowledge,
+            make_room=make_room,
+            show_progress=attempt.pulse.show_progress,
         ),
+        ballast=attempt.ballast,
         say=attempt.say,
     )
 

@@ -20,10 +20,11 @@ from trainerd.contracts.states import State
 from trainerd.data.batches import BatchStream
 from trainerd.data.source import Batch
 from trainerd.training import random_state, training_state
+from trainerd.training.ballast import Ballast
 from trainerd.training.checkpoints.keeper import CheckpointKeeper
 from trainerd.training.checkpoints.snapshot import RunState
 from trainerd.training.early_stopping import Standing, Watch
-from trainerd.training.ending import BY_ORDER, CONVERGED, FINISHED, Ending
+from trainerd.training.ending import BY_ORDER, CONVERGED, FINISHED, Ending, blocked
 from trainerd.training.metric_log import MetricLog
 from trainerd.training.orders import Orders
 from trainerd.training.progress import Progress
@@ -61,6 +62,7 @@ class Run:
     trace: StepTrace
     tensorboard: TensorBoardLog
     keeper: CheckpointKeeper
+    ballast: Ballast
     say: Callable[[str], None]
     first_step_recorded: bool = False
     epoch_started: float = field(default_factory=time.perf_counter)
@@ -95,9 +97,14 @@ class Run:
             self.pulse.enter(Phase.STEP)
             self.journal.record(Event.FIRST_STEP, step=progress.step)
             if progress.step == 1:  # only now does the optimizer have its state, most of what a checkpoint holds
-                self.keeper.try_out(self.state())
+                self.prepare_for_checkpoints(self.state())
         if self.meter.is_full():
             self.write_metrics(wait=False)
+
+    def prepare_for_checkpoints(self, state: RunState) -> None:
+        """Make the buffers, and keep back room on the disk for one last checkpoint. Raises Unsaveable, OSError."""
+        self.keeper.try_out(state)
+        self.ballast.reserve(self.keeper.checkpoint_bytes)
 
     def save_checkpoint_if_due(self) -> None:
         """Save what is due or asked for; after an epoch's last step not before the validation, which belongs to it."""
@@ -169,6 +176,8 @@ class Run:
             self._save_last_checkpoint()
         self.pulse.acknowledge(asked.number)
         self.pulse.enter(Phase.ENDING)
+        if asked.order is Order.INTERRUPT and self.ballast.is_given_up:
+            return blocked(self.directory.path, "its last checkpoint has taken the room that was kept back for it")
         ending = BY_ORDER[asked.order]
         if ending.state in _OBEYED:
             self.journal.record(_OBEYED[ending.state], step=self.progress.step)

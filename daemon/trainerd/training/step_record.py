@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trainerd.contracts.json_lines import write_all
+from trainerd.contracts.json_lines import MakeRoom, write_all
 from trainerd.data.hashing import Words, random_words
 
 # step; batch: xxh3 of its sample indices; loss: float64, compared by its bits; check: of the other three.
@@ -37,9 +37,10 @@ def steps_of(numbers: NDArray[np.int64], batches: NDArray[np.uint64], losses: ND
 class StepRecord:
     """Appends the steps that are new; those of earlier attempts behind the resumed checkpoint are in `earlier`."""
 
-    def __init__(self, path: Path, resume_step: int) -> None:
-        """Drops what is torn at the end of the file. Raises OSError."""
+    def __init__(self, path: Path, resume_step: int, make_room: MakeRoom | None = None) -> None:
+        """Drops what is torn at the end of the file. `make_room`: see JsonLinesWriter. Raises OSError."""
         self._path = path
+        self._make_room = make_room
         self._fd = _open(path)
         stored = _read_sound(self._fd)
         os.ftruncate(self._fd, stored.nbytes)
@@ -53,7 +54,7 @@ class StepRecord:
             return
         end = self._count * _RECORD.itemsize
         try:
-            write_all(self._fd, new.tobytes())
+            write_all(self._fd, new.tobytes(), self._make_room)
         except OSError:
             os.ftruncate(self._fd, end)  # else the next record would be glued to the piece
             raise
@@ -78,10 +79,16 @@ class StepRecord:
     def _replace(self, steps: Steps) -> None:
         """Put `steps` in the place of the file: a killed writer leaves the old one or the new one."""
         aside = self._path.with_name(f".{self._path.name}.tmp")
-        aside.write_bytes(steps.tobytes())
+        aside.unlink(missing_ok=True)
+        new = _open(aside)
+        try:
+            write_all(new, steps.tobytes(), self._make_room)
+        except OSError:
+            os.close(new)
+            raise
         os.replace(aside, self._path)
         os.close(self._fd)
-        self._fd = _open(self._path)
+        self._fd = new
         self._count, self._oldest, self._newest = _extent(steps)
 
 

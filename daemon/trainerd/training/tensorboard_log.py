@@ -19,7 +19,7 @@ from tensorboardX.proto.event_pb2 import Event
 from tensorboardX.proto.summary_pb2 import Summary
 from tensorboardX.record_writer import masked_crc32c
 
-from trainerd.contracts.json_lines import read_lines, read_lines_backwards, write_all
+from trainerd.contracts.json_lines import MakeRoom, read_lines, read_lines_backwards, write_all
 
 _FILE_NAME = "events.out.tfevents.0000000000.trainerd"
 _HEADER = struct.Struct("<QI")
@@ -30,7 +30,9 @@ _NOT_CURVES = frozenset({"time", "step", "epoch", "split"})
 class TensorBoardLog:
     """Follows a run's metrics.jsonl into its event file. Call `catch_up` now and then, never in every step."""
 
-    def __init__(self, directory: Path, metrics: Path) -> None:
+    def __init__(self, directory: Path, metrics: Path, make_room: MakeRoom | None = None) -> None:
+        """`make_room`: see JsonLinesWriter."""
+        self._make_room = make_room
         directory.mkdir(exist_ok=True)
         self._metrics = metrics
         self._fd = os.open(directory / _FILE_NAME, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
@@ -47,7 +49,7 @@ class TensorBoardLog:
             lines, offset = read_lines(self._metrics, self._offset)
             if offset == self._offset:
                 return
-            write_all(self._fd, b"".join(_framed(_event(line)) for line in lines))
+            write_all(self._fd, b"".join(_framed(_event(line)) for line in lines), self._make_room)
             self._offset = offset
 
     def close(self) -> None:

@@ -10,14 +10,17 @@ import sys
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
-from trainerd.contracts.errors import TrainerdError
+from trainerd.contracts.errors import ExitCode, TrainerdError
+from trainerd.contracts.full_disk import is_for_want_of_space
 from trainerd.contracts.journal import Event, Journal
 from trainerd.contracts.pages import Order
 from trainerd.contracts.run_directory import RunDirectory
 from trainerd.contracts.states import State
-from trainerd.training.ending import Ending, ending_of
+from trainerd.training.ballast import Ballast
+from trainerd.training.ending import Ending, blocked, ending_of
 from trainerd.training.loop import train
 from trainerd.training.open_run import begin_attempt, open_run
 from trainerd.training.product import publish_model
@@ -40,36 +43,52 @@ def run_trainer(
 ) -> int:
     """Train attempt `attempt` of the run in `directory` to its end; the exit code of the process.
 
-    0 completed, 75 stopped, paused or interrupted, 1 failed. The directory holds spec.yaml and both pages; the caller
-    holds its lock. Orders up to number `settled_order` are not for this attempt. `accepted_data` is the fingerprint of
-    data other than the checkpoint's that a person has accepted. Installs handlers for SIGTERM and SIGINT.
+    0 completed, 75 stopped, paused, interrupted or blocked, 1 failed. The directory holds spec.yaml and both pages; the
+    caller holds its lock. Orders up to number `settled_order` are not for this attempt. `accepted_data` is the
+    fingerprint of data other than the checkpoint's that a person has accepted. Installs handlers for SIGTERM and
+    SIGINT.
     """
-    journal = Journal(directory.events, attempt)
+    ballast = Ballast(directory.ballast)
+    journal = Journal(directory.events, attempt, ballast.give_up)
     run: Run | None = None
     product = None
     try:
-        run = open_run(begin_attempt(directory, journal, attempt, settled_order, say, accepted_data))
+        run = open_run(begin_attempt(directory, journal, ballast, attempt, settled_order, say, accepted_data))
         ending = train(run)
         if _leaves_a_model(ending, run):
-            product = publish_model(run).to_json()
+            product = ballast.make_room_for(partial(publish_model, run)).to_json()
         run.write_metrics()
         run.trace.end()
     except BaseException as error:  # noqa: BLE001 - the trainer's entry: every end is named
         ending = ending_of(error)
+        if isinstance(error, OSError) and ballast.explains(error):
+            ending = blocked(directory.path, str(error))
         _leave_traces(error, run)
-    journal.record(
-        Event.FINISHING,
-        state=ending.state,
-        reason=ending.reason,
-        step=run.progress.step if run else 0,
-        epoch=run.progress.epochs_finished if run else 0,
-        error=ending.error,
-        monitor=_describe_monitor(run) if run else None,
-        model=product,
-    )
-    journal.sync()
-    say(_last_line(ending, run))
-    return ending.exit_code
+    last_word = {
+        "state": ending.state,
+        "reason": ending.reason,
+        "step": run.progress.step if run else 0,
+        "epoch": run.progress.epochs_finished if run else 0,
+        "error": ending.error,
+        "monitor": _describe_monitor(run) if run else None,
+        "model": product,
+    }
+    if ending.state == State.BLOCKED:
+        last_word["needed_bytes"] = ballast.needed_bytes
+    return _say_last_word(last_word, _last_line(ending, run), journal, say) or ending.exit_code
+
+
+def _say_last_word(word: dict[str, Any], line: str, journal: Journal, say: Callable[[str], None]) -> ExitCode | None:
+    """Write it into the journal and the log; where the disk takes nothing any more, the exit code says so (75)."""
+    try:
+        journal.record(Event.FINISHING, **word)
+        journal.sync()
+        say(line)
+    except OSError as error:
+        if not is_for_want_of_space(error):
+            raise
+        return ExitCode.RESUMABLE
+    return None
 
 
 def _leave_traces(error: BaseException, run: Run | None) -> None:

@@ -10,7 +10,7 @@ from trainerd.contracts.errors import Finding
 from trainerd.contracts.run_directory import RunDirectory
 from trainerd.contracts.spec import RunSpec
 
-_KEPT_BESIDE_PERIODIC = 4  # the last, the best, and two that are being written while both are kept
+_KEPT_BESIDE_PERIODIC = 5  # the last, the best, two that are being written while both are kept, and the ballast
 _COPIES_PER_WEIGHT = 3  # the weight itself and two averages of its gradient (Adam's); fewer for most others
 
 

@@ -13,6 +13,7 @@ from functools import reduce
 from pathlib import Path
 from typing import Any
 
+from trainerd.contracts.errors import ExitCode
 from trainerd.contracts.journal import Event, Journal, now, read_journal_backwards
 from trainerd.contracts.outcome import CRASHED, Outcome, write_outcome
 from trainerd.contracts.pages import step_shown
@@ -54,10 +55,13 @@ def classify_end(exit_code: int | None, signal_number: int | None, finishing: Ma
     """What an exit means: the trainer's last word where it said one, else a crash.
 
     The last word counts even if the process then died in its teardown: everything it reports is committed by then.
-    SIGTERM interrupts, also where it comes before the trainer can obey it.
+    SIGTERM interrupts, also where it comes before the trainer can obey it. A trainer whose exit code says that its run
+    can go on, and that has no last word, found no room for it.
     """
     if finishing is not None:
         return Ending(finishing["state"], finishing["reason"], finishing.get("error"))
+    if exit_code == ExitCode.RESUMABLE:
+        return Ending(State.BLOCKED, Reason.DISK_FULL, "the disk is full: not even the trainer's last word fitted")
     if signal_number == signal.SIGTERM:
         return Ending(State.INTERRUPTED, None, _describe_exit(exit_code, signal_number))
     return Ending(CRASHED, Reason.ERROR, _describe_exit(exit_code, signal_number))
@@ -87,6 +91,7 @@ def record_end(
     finally:
         journal.close()
     _drop_if_empty(directory.stacks(attempt))
+    directory.ballast.unlink(missing_ok=True)
     return Ending(outcome.state, outcome.reason, outcome.error)
 
 

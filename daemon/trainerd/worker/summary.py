@@ -23,7 +23,7 @@ def summarize(outcome: Outcome, spec: RunSpec, directory: RunDirectory, *, again
         )
     if outcome.model:
         lines.append(f"model: {outcome.model['path']} (epoch {outcome.model['epoch']})")
-    if outcome.state in (State.STOPPED, State.PAUSED, State.INTERRUPTED):
+    if outcome.state in (State.STOPPED, State.PAUSED, State.INTERRUPTED, State.BLOCKED):
         lines.append(f"go on with: {again} --run-dir {shlex.quote(str(directory.path))}")
     return lines
 

@@ -119,7 +119,7 @@ def test_every_end_waits_for_what_is_being_written(make_run: Callable[..., Any],
     assert steps >= {19, 20}  # a periodic one was due at the step of the order
 
 
-def test_a_full_disk_ends_the_run_and_leaves_the_older_checkpoint(
+def test_a_disk_that_stays_full_blocks_the_run_and_leaves_the_older_checkpoint(
     make_run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     commit = writer.commit_directory
@@ -131,9 +131,9 @@ def test_a_full_disk_ends_the_run_and_leaves_the_older_checkpoint(
 
     monkeypatch.setattr(writer, "commit_directory", refuse_step_20)
     run = make_run(CONFIGURATION)
-    assert run.train() == 1
+    assert run.train() == 75
     finishing = run.events("finishing")[-1]
-    assert (finishing["state"], finishing["reason"]) == ("failed", "disk_full")
+    assert (finishing["state"], finishing["reason"]) == ("blocked", "disk_full")
     kept = [verify(path).manifest.step for path in list_checkpoints(run.directory.checkpoints)]
     assert kept
     assert max(kept) < 20

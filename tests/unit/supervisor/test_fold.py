@@ -75,6 +75,22 @@ def test_a_run_that_keeps_crashing_without_a_newer_checkpoint_has_failed() -> No
     assert (run.state, run.reason, run.failures) == (State.FAILED, Reason.CRASH_LOOP, 3)
 
 
+@pytest.mark.parametrize("reason", ["out_of_memory", "hang", "disk_full"])
+def test_a_run_that_keeps_crashing_for_a_cause_that_can_be_told_has_failed_for_it(reason: str) -> None:
+    run = a_started_run()
+    for attempt in (1, 2, 3):
+        run = fold_all(begin_attempt(run, attempt), started(attempt), ended("crashed", attempt, reason))
+    assert (run.state, run.reason) == (State.FAILED, Reason(reason))
+
+
+def test_a_run_whose_disk_is_full_is_blocked_with_what_it_needs_until_it_starts_again() -> None:
+    word = a_line("finishing", state="blocked", error="full", monitor=None, model=None, step=9, epoch=0, needed_bytes=7)
+    run = fold_all(a_started_run(), started(), word, ended("blocked", reason="disk_full", error="full"))
+    assert (run.state, run.reason, run.needed_bytes, run.failures) == (State.BLOCKED, Reason.DISK_FULL, 7, 0)
+    again = begin_attempt(run, 2)
+    assert (again.reason, again.needed_bytes, again.retry_at) == (None, None, None)
+
+
 def test_a_newer_checkpoint_gives_the_run_its_retries_back() -> None:
     run = fold_all(a_started_run(), started(), ended("crashed"), started(2), ended("crashed", 2))
     assert run.failures == 2

@@ -8,7 +8,7 @@ from run_records import a_run, a_spec
 
 from trainerd.contracts.run_record import RunRecord
 from trainerd.contracts.states import LIVE, State
-from trainerd.supervisor.scheduling import Resources, choose_starts, dependency_failed, is_ready
+from trainerd.supervisor.scheduling import Resources, choose_starts, dependency_failed, has_room, is_ready
 
 NOW = 1000.0
 TWO_GPUS = Resources(slots=8, gpus=("GPU-a", "GPU-b"))
@@ -39,6 +39,22 @@ def test_a_run_that_waits_to_be_retried_keeps_its_slot() -> None:
     waiting = a_run(1, State.RETRYING, retry_at=NOW + 1)
     assert started(waiting, a_run(2), resources=Resources(1, ())) == []
     assert started(waiting, a_run(2), resources=Resources(2, ())) == [2]
+
+
+def test_a_blocked_run_holds_no_slot_and_starts_before_the_queue_once_there_is_room() -> None:
+    blocked, resources = a_run(1, State.BLOCKED), Resources(1, ())
+    queued = a_run(2)
+    without = choose_starts([blocked, queued], resources, NOW, lambda record: record is queued)
+    with_room = choose_starts([blocked, queued], resources, NOW, lambda _: True)
+    assert [start.record.id for start in without] == [2]
+    assert [start.record.id for start in with_room] == [1]
+
+
+def test_a_blocked_run_has_room_where_the_disk_has_what_it_said_it_needs() -> None:
+    run = a_run(1, State.BLOCKED, needed_bytes=1000)
+    assert not has_room(run, free_bytes=999)
+    assert has_room(run, free_bytes=1000)
+    assert not has_room(a_run(1, State.BLOCKED), free_bytes=1000)  # it could not even say what it needs
 
 
 def test_held_paused_and_ended_runs_never_start() -> None:

@@ -108,7 +108,7 @@ def test_a_full_disk_leaves_whole_records(tmp_path: Path, monkeypatch: pytest.Mo
     path = tmp_path / "steps.bin"
     record = written(path, steps(1, 2))
 
-    def write_a_piece(fd: int, data: bytes) -> None:
+    def write_a_piece(fd: int, data: bytes, _make_room: object) -> None:
         step_record.os.write(fd, data[:40])
         raise OSError(28, "No space left on device")
 

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from trainerd.contracts.durable_files import sync_directory
 from trainerd.contracts.journal import Event, Journal
+from trainerd.contracts.json_lines import MakeRoom
 from trainerd.contracts.run_directory import RunDirectory
 from trainerd.contracts.spec import Checkpoint as CheckpointPlan
 from trainerd.training.checkpoints.commit import Manifest, remove_leftovers
@@ -32,8 +33,9 @@ _BEST_SHARE_OF_TIME = 0.05  # of the run's time that writing best states may tak
 class CheckpointKeeper:
     """Takes, commits and deletes the checkpoints of a run. The trainer's main thread uses it.
 
-    `sync_lines` is called in the writing thread; `obeyed` hears the number of each order whose checkpoint is durable.
-    An OSError of the writing thread is raised by whichever method looks next.
+    `sync_lines`, `make_room` (the disk is full) and `show_progress` are called in the writing thread; `obeyed` hears
+    the number of each order whose checkpoint is durable. An OSError of the writing thread is raised by whichever method
+    looks next.
     """
 
     def __init__(
@@ -46,6 +48,8 @@ class CheckpointKeeper:
         *,
         holds_best: bool,
         obeyed: Callable[[int], None],
+        make_room: MakeRoom = lambda: False,
+        show_progress: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         directory.checkpoints.mkdir(exist_ok=True)
@@ -57,8 +61,9 @@ class CheckpointKeeper:
         self._attempt = attempt
         self._sync_lines = sync_lines
         self._obeyed = obeyed
+        self._show_progress = show_progress
         self._clock = clock
-        self._writer = CheckpointWriter(clock)
+        self._writer = CheckpointWriter(clock, make_room)
         self._free = [Snapshot() for _ in range(2 if holds_best else 1)]
         self._held: Snapshot | None = None  # the best state, in memory only
         self._kept = {each.step: each for each in map(_describe, list_checkpoints(directory.checkpoints))}
@@ -74,6 +79,11 @@ class CheckpointKeeper:
         """
         for snapshot in self._free:
             snapshot.take(state)
+
+    @property
+    def checkpoint_bytes(self) -> int:
+        """The size of one checkpoint, as it was last tried out or taken."""
+        return max(sum(len(content) for content in each.files().values()) for each in self._free)
 
     def resume_best(self, best_step: int | None) -> None:
         """Go on with the best step that a checkpoint recorded."""
@@ -179,7 +189,7 @@ class CheckpointKeeper:
         self._last_taken_at = since
         self._coming[step] = Kept(step, periodic, pinned)
         path = self._directory.checkpoint(step)
-        self._writer.submit(Commit(path, snapshot, manifest, self._sync_lines, kind, since, order))
+        self._writer.submit(Commit(path, snapshot, manifest, self._sync_lines, kind, since, order, self._show_progress))
 
     def _mark(self, step: int, since: float, *, periodic: bool, order: int | None) -> None:
         if not periodic and order is None:

@@ -16,7 +16,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
 
-from trainerd.training.checkpoints.commit import Manifest, commit_directory, mark_checkpoint, remove_checkpoint
+from trainerd.contracts.full_disk import is_for_want_of_space
+from trainerd.contracts.json_lines import MakeRoom
+from trainerd.training.checkpoints.commit import (
+    Manifest,
+    ShowProgress,
+    commit_directory,
+    mark_checkpoint,
+    remove_checkpoint,
+)
 from trainerd.training.checkpoints.snapshot import Snapshot
 
 # Behind the steps where cores are scarce, but not out of sight: at 19 it gets a sixtieth of a core that others want,
@@ -35,10 +43,11 @@ class Commit:
     kind: str  # what the journal calls it
     since: float  # when the snapshot was begun
     order: int | None
+    show_progress: ShowProgress
 
     def do(self) -> Manifest:
         self.sync_lines()  # what a checkpoint stands on must not be lost in a power cut that the checkpoint survives
-        return commit_directory(self.path, self.snapshot.files(), self.manifest)
+        return commit_directory(self.path, self.snapshot.files(), self.manifest, self.show_progress)
 
 
 @dataclass(frozen=True)
@@ -85,8 +94,10 @@ class CheckpointWriter:
     that gives way to others.
     """
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float], make_room: MakeRoom) -> None:
+        """`make_room` is called where the disk is full, and says whether to try the job again."""
         self._clock = clock
+        self._make_room = make_room
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
         self._finished: SimpleQueue[Finished] = SimpleQueue()
         self._thread: threading.Thread | None = None
@@ -140,10 +151,18 @@ class CheckpointWriter:
         manifest = None
         if self._met is None:
             try:
-                manifest = job.do()
+                manifest = self._do_once_more_if_room_is_made(job)
             except BaseException as error:  # noqa: BLE001 - the thread's entry: the main thread raises it again
                 self._met = error
         return Finished(job, began, self._clock(), manifest, self._met)
+
+    def _do_once_more_if_room_is_made(self, job: Job) -> Manifest | None:
+        try:
+            return job.do()
+        except OSError as error:
+            if not is_for_want_of_space(error) or not self._make_room():
+                raise
+        return job.do()
 
 
 def _stay_in_the_background() -> None:
