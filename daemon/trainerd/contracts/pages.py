@@ -111,13 +111,19 @@ class PulsePage:
         return self._words[start : start + _SLOT_WORDS]
 
 
-def step_shown(path: Path, attempt: int) -> int:
-    """The last step that the trainer of this attempt has shown on its pulse page; 0 where it has shown none."""
+def read_pulse(path: Path, attempt: int) -> Pulse | None:
+    """What the trainer of this attempt shows on its pulse page; None where it has shown nothing yet."""
     try:
         pulse = PulsePage(path).read()
-    except (OSError, ValueError):
-        return 0
-    return pulse.step if pulse.attempt == attempt else 0
+    except (OSError, ValueError):  # not there yet, or in the making
+        return None
+    return pulse if pulse.attempt == attempt and pulse.beat_ns else None
+
+
+def step_shown(path: Path, attempt: int) -> int:
+    """The last step that the trainer of this attempt has shown on its pulse page; 0 where it has shown none."""
+    pulse = read_pulse(path, attempt)
+    return pulse.step if pulse else 0
 
 
 class PulseWriter:

@@ -23,7 +23,7 @@ class Settings:
     hang_seconds: float = (
         300.0  # how long a trainer may show no sign of life before it is killed; six times that at first
     )
-    watchdog_seconds: float = 30.0  # how long a process of the daemon may go without a sign of life; not used yet
+    watchdog_seconds: float = 30.0  # how long supervisor or control plane may show no sign of life before it is killed
     log_level: str = "info"
 
 

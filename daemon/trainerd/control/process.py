@@ -15,6 +15,7 @@ from fastapi import FastAPI
 from trainerd.contracts.errors import DiskError, StateAway
 from trainerd.contracts.locks import PlaceLock
 from trainerd.contracts.places import Home
+from trainerd.contracts.service_manager import ALIVE, seconds_between_signs_of_life, tell_service_manager
 from trainerd.contracts.settings import Settings
 from trainerd.control.app import build_app
 from trainerd.control.changes import ChangedSocket, Changes
@@ -55,7 +56,18 @@ async def _serve(home: Home, settings: Settings, answer_seconds: float) -> None:
         closing(ChangedSocket(home.changed_socket, changes)),
         closing(ControlSocket(home.control_socket, os.environ)) as listener,
     ):
-        await ControlServer(build_app(plane), changes).serve(sockets=[listener.socket])
+        server = ControlServer(build_app(plane), changes)
+        signs_of_life = asyncio.create_task(_show_signs_of_life())
+        await server.serve(sockets=[listener.socket])
+        signs_of_life.cancel()
+
+
+async def _show_signs_of_life() -> None:
+    """Tell whoever watches over this process that its event loop turns."""
+    interval_seconds = seconds_between_signs_of_life()
+    while interval_seconds is not None:
+        tell_service_manager(ALIVE)
+        await asyncio.sleep(interval_seconds)
 
 
 class ControlServer(uvicorn.Server):

@@ -9,7 +9,7 @@ import math
 import shutil
 from typing import Any
 
-from trainerd.contracts.pages import Pulse, PulsePage
+from trainerd.contracts.pages import Pulse, read_pulse
 from trainerd.contracts.places import Home
 from trainerd.contracts.run_directory import RunDirectory
 from trainerd.contracts.run_record import RunRecord
@@ -20,7 +20,7 @@ from trainerd.control.checkpoint_list import list_checkpoints
 def summarize_run(record: RunRecord, home: Home) -> dict[str, Any]:
     """The run as lists show it: everything but its specification and its checkpoints."""
     directory = RunDirectory(home.run(record.id))
-    pulse = read_pulse(record, directory)
+    pulse = pulse_of(record, directory)
     early_stopping = record.spec.get("early_stopping") or {}
     return {
         "id": record.id,
@@ -66,15 +66,9 @@ def describe_run(record: RunRecord, home: Home) -> dict[str, Any]:
     return {**summary, "checkpoints": list_checkpoints(directory.checkpoints, best_step), "spec": record.spec}
 
 
-def read_pulse(record: RunRecord, directory: RunDirectory) -> Pulse | None:
+def pulse_of(record: RunRecord, directory: RunDirectory) -> Pulse | None:
     """The newest beat of the run's current attempt; None where no trainer is to be seen."""
-    if record.state not in LIVE:
-        return None
-    try:
-        pulse = PulsePage(directory.pulse_page).read()
-    except (OSError, ValueError):  # not there yet, or in the making
-        return None
-    return pulse if pulse.attempt == record.attempt and pulse.beat_ns else None
+    return read_pulse(directory.pulse_page, record.attempt) if record.state in LIVE else None
 
 
 def _block(record: RunRecord, directory: RunDirectory) -> dict[str, Any] | None:

@@ -10,18 +10,21 @@ import os
 import selectors
 import signal
 import socket
+import time
 from collections.abc import Callable
 
 from trainerd.contracts.errors import Unreachable
 from trainerd.contracts.locks import PlaceLock
 from trainerd.contracts.places import Home
 from trainerd.contracts.settings import Settings
-from trainerd.embedded.part import NAMES, Part
+from trainerd.embedded.notify_socket import NotifySocket
+from trainerd.embedded.part import Part
 from trainerd.embedded.readiness import accepts_orders, has_come_up
 
 _log = logging.getLogger(__name__)
 _NOT_READY_SECONDS = 0.05
 _IDLE_SECONDS = 1.0
+_LOOK_FOR_NOTICES_SECONDS = 0.5
 _FAILED_STARTS = 3  # before it was ever ready: then the daemon gives up and says so
 MARGIN_SECONDS = 10.0  # beyond the grace, for what has to be written and reaped after it
 _END_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -33,8 +36,14 @@ class EmbeddedDaemon:
     def __init__(self, home: Home, settings: Settings) -> None:
         self._home = home
         self._settings = settings
+        self._notices = NotifySocket()
         environment = {**os.environ, "TRAINERD_HOME": str(home.path), "TRAINERD_SOCKET": str(home.control_socket)}
-        self._supervisor, self._control, self._worker = (Part(name, environment) for name in NAMES)
+        for name in ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"):  # of whoever has started this process
+            environment.pop(name, None)
+        limit = settings.watchdog_seconds
+        watched = {**environment, "NOTIFY_SOCKET": self._notices.name, "WATCHDOG_USEC": str(round(limit * 1e6))}
+        self._supervisor, self._control = Part("supervisor", watched, limit), Part("control", watched, limit)
+        self._worker = Part("worker", environment, None)  # its end is that of all trainers: a person's to decide
         self._parts = (self._supervisor, self._control, self._worker)
         self._is_ready = False
         self._is_asked_to_end = False
@@ -51,6 +60,7 @@ class EmbeddedDaemon:
         try:
             while not self._is_asked_to_end:
                 self._hear(signals)
+                self._kill_the_silent()
                 self._restart_the_dead()
                 self._note_who_has_come_up()
                 self._announce_once_ready(announce_ready)
@@ -59,6 +69,7 @@ class EmbeddedDaemon:
         finally:
             self._stop()
             signals.close()
+            self._notices.close()
             lock.release()
         return 0
 
@@ -69,6 +80,14 @@ class EmbeddedDaemon:
             if selector.select(_IDLE_SECONDS if self._is_settled() else _NOT_READY_SECONDS):
                 received = signals.recv(64)
                 self._is_asked_to_end = any(number in _END_SIGNALS for number in received)
+
+    def _kill_the_silent(self) -> None:
+        """What shows no sign of life, stopped or stuck, is killed, and so started again."""
+        alive = {notice.pid for notice in self._notices.receive() if notice.is_sign_of_life}
+        for part in self._parts:
+            silent_seconds = part.kill_if_silent(has_spoken=part.pid in alive)
+            if silent_seconds is not None:
+                _log.error("trainerd %s has shown no sign of life for %.0f s and is killed", part.name, silent_seconds)
 
     def _is_settled(self) -> bool:
         return self._is_ready and all(part.pid and part.has_come_up for part in self._parts)
@@ -101,17 +120,21 @@ class EmbeddedDaemon:
         The control plane answers meanwhile, so people see what the daemon waits for.
         """
         patience = self._settings.grace_seconds + MARGIN_SECONDS
-        _end(self._supervisor, patience)
+        self._end(self._supervisor, patience)
         if not self._worker.wait(1.0):  # it may have missed the supervisor's word
-            _end(self._worker, patience)
-        _end(self._control, MARGIN_SECONDS)
+            self._end(self._worker, patience)
+        self._end(self._control, MARGIN_SECONDS)
 
-
-def _end(part: Part, patience_seconds: float) -> None:
-    part.ask_to_end()
-    if not part.wait(patience_seconds):
-        _log.error("trainerd %s has not ended within %g s and is killed", part.name, patience_seconds)
-        part.kill()
+    def _end(self, part: Part, patience_seconds: float) -> None:
+        """Ask it to end, and kill it where it takes too long; it may ask for more time while it makes progress."""
+        part.ask_to_end()
+        deadline = time.monotonic() + patience_seconds
+        while not part.wait(_LOOK_FOR_NOTICES_SECONDS):
+            asked = [notice.more_seconds for notice in self._notices.receive() if notice.pid == part.pid]
+            deadline = max([deadline, *(time.monotonic() + seconds for seconds in asked if seconds is not None)])
+            if time.monotonic() >= deadline:
+                _log.error("trainerd %s has not ended in time and is killed", part.name)
+                part.kill()
 
 
 def _signals_as_bytes(numbers: tuple[signal.Signals, ...]) -> socket.socket:

@@ -10,10 +10,12 @@ import time
 from collections.abc import Mapping
 
 from trainerd.contracts.processes import die_with_parent, name_of_signal
+from trainerd.contracts.silence import Silence
 
 NAMES = ("supervisor", "control", "worker")
 
 _STEADY_SECONDS = 1.0  # one that has come up, and has lived this long, did not die of its own start
+_LONGEST_LOOK_SECONDS = 2.0
 _SHORTEST_SECONDS = 0.1
 _LONGEST_SECONDS = 10.0
 
@@ -31,8 +33,11 @@ class Part:
     If the daemon that started it is killed, the kernel asks it to end in an orderly way (SIGTERM).
     """
 
-    def __init__(self, name: str, environment: Mapping[str, str]) -> None:
+    def __init__(self, name: str, environment: Mapping[str, str], watchdog_seconds: float | None) -> None:
+        """`watchdog_seconds`: how long it may show no sign of life; None where it shows none."""
         self.name = name
+        self._watchdog_seconds = watchdog_seconds
+        self._silence = Silence(_LONGEST_LOOK_SECONDS)
         self.failed_starts = 0  # deaths in a row at the start
         self.has_come_up = False  # it listens
         self._environment = environment
@@ -49,6 +54,7 @@ class Part:
         daemon = os.getpid()
         self._started_at = time.monotonic()
         self.has_come_up = False
+        self._silence = Silence(_LONGEST_LOOK_SECONDS)
         self._process = subprocess.Popen(
             [sys.executable, "-m", "trainerd.main", self.name],
             env=self._environment,
@@ -68,6 +74,18 @@ class Part:
         self._restart_at = time.monotonic() + self._waited_seconds
         self._process = None
         return f"was killed by {name_of_signal(-exit_code)}" if exit_code < 0 else f"exited with {exit_code}"
+
+    def kill_if_silent(self, *, has_spoken: bool) -> float | None:
+        """Count one look; where it has been silent for too long it is killed, and this returns for how long.
+
+        One that comes up is given its time.
+        """
+        self._silence.look(time.monotonic(), has_spoken=has_spoken or not self.has_come_up)
+        if self._watchdog_seconds is None or self._process is None or self._silence.seconds < self._watchdog_seconds:
+            return None
+        self._process.kill()
+        silent_seconds, self._silence = self._silence.seconds, Silence(_LONGEST_LOOK_SECONDS)
+        return silent_seconds
 
     def restart_if_due(self) -> None:
         if self._process is None and time.monotonic() >= self._restart_at:

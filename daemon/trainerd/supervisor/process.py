@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-import os
 
 from trainerd.contracts.errors import DiskError, ExitCode
 from trainerd.contracts.locks import PlaceLock
 from trainerd.contracts.places import Home
+from trainerd.contracts.service_manager import READY, STOPPING, SignsOfLife, tell_service_manager
 from trainerd.contracts.settings import Settings
 from trainerd.contracts.states import WAITING, State
 from trainerd.store.command_log import CommandLogReader
@@ -32,13 +32,14 @@ def run_supervisor(home: Home, settings: Settings) -> int:
     wake_ups = WakeUps()  # first, so that a signal is heeded from here on
     lasting = LastingSupervisor(home, settings, CommandLogReader(home.command_log))
     wake_ups.listen(home.wake_socket)
-    complaints = Complaints(_log)
-    tell_service_manager("READY=1")
+    complaints, signs_of_life = Complaints(_log), SignsOfLife()
+    tell_service_manager(READY)
     while not wake_ups.is_asked_to_stop:
         has_ticked = _tick(lasting, complaints)
+        signs_of_life.show()
         _sleep(lasting.supervisor, wake_ups, is_in_trouble=not has_ticked)
     _log.info("asked to stop: runs are interrupted, and go on when the daemon is started again")
-    tell_service_manager("STOPPING=1")
+    tell_service_manager(STOPPING)
     _shut_down(lasting.supervisor, wake_ups, settings, complaints)
     lasting.close()
     lock.release()
@@ -55,14 +56,6 @@ def _shut_down(supervisor: Supervisor, wake_ups: WakeUps, settings: Settings, co
     shut_down(supervisor, next_tick, settings.grace_seconds)
 
 
-def tell_service_manager(message: str) -> None:
-    """Notify systemd, where it has started this process (sd_notify(3))."""
-    if "NOTIFY_SOCKET" in os.environ:
-        import sdnotify
-
-        sdnotify.SystemdNotifier().notify(message)
-
-
 def _tick(supervisor: LastingSupervisor | Supervisor, complaints: Complaints) -> bool:
     """One tick; False where nothing could be stored."""
     trouble = "nothing could be stored, trying again"
@@ -74,8 +67,6 @@ def _tick(supervisor: LastingSupervisor | Supervisor, complaints: Complaints) ->
         complaints.say(trouble, error)
         supervisor.start_over()
         return False
-    finally:
-        tell_service_manager("WATCHDOG=1")
 
 
 def _sleep(supervisor: Supervisor, wake_ups: WakeUps, *, is_in_trouble: bool = False) -> None:

@@ -6,8 +6,10 @@ import logging
 import time
 from collections.abc import Callable
 
+from trainerd.contracts.pages import Phase, read_pulse
 from trainerd.contracts.run_directory import RunDirectory
 from trainerd.contracts.run_record import RunRecord
+from trainerd.contracts.service_manager import ask_for_time
 from trainerd.contracts.states import LIVE, State
 from trainerd.supervisor.loop import Supervisor
 from trainerd.supervisor.orders import interrupt
@@ -20,18 +22,42 @@ _REAP_SECONDS = 10.0  # how long a killed trainer may take to be reaped
 def shut_down(supervisor: Supervisor, next_tick: Callable[[], None], grace_seconds: float) -> None:
     """Interrupt all trainers, wait until they have ended, then have the worker host end.
 
-    `next_tick` sleeps until something happens and ticks. Trainers that take longer than `grace_seconds` are killed,
-    and count as interrupted all the same.
+    `next_tick` sleeps until something happens and ticks. Trainers that take longer than `grace_seconds`, and do not
+    bring a checkpoint to disk meanwhile, are killed, and count as interrupted all the same.
     """
     supervisor.is_closing = True
     _interrupt_trainers(supervisor)
-    if not _wait_for_trainers(supervisor, next_tick, grace_seconds):
-        for record in _with_trainers(supervisor):
-            _log.warning("run %d %s: killed, it did not end within %g s", record.id, record.name, grace_seconds)
-            supervisor.book.put(record.updated(killed_by_daemon=True))
-            supervisor.link.kill((record.id, record.attempt))
-        _wait_for_trainers(supervisor, next_tick, _REAP_SECONDS)
+    patience = _Patience(grace_seconds)
+    while waiting := [record for record in _with_trainers(supervisor) if not record.killed_by_daemon]:
+        for record in waiting:
+            if patience.is_at_its_end(record, _directory(supervisor, record)):
+                _log.warning("run %d %s: killed, it made no progress for %g s", record.id, record.name, grace_seconds)
+                supervisor.book.put(record.updated(killed_by_daemon=True))
+                supervisor.link.kill((record.id, record.attempt))
+        next_tick()
+    deadline = time.monotonic() + _REAP_SECONDS
+    while _with_trainers(supervisor) and time.monotonic() < deadline:
+        next_tick()
     supervisor.link.quit()
+
+
+class _Patience:
+    """How long the end of each run is waited for: `grace_seconds`, and anew with every sign that it is being saved."""
+
+    def __init__(self, grace_seconds: float) -> None:
+        self._grace_seconds = grace_seconds
+        self._deadline = time.monotonic() + grace_seconds
+        self._last_beat_ns: dict[int, int] = {}
+        self._deadlines: dict[int, float] = {}  # of runs that have shown progress
+
+    def is_at_its_end(self, record: RunRecord, directory: RunDirectory) -> bool:
+        pulse = read_pulse(directory.pulse_page, record.attempt)
+        is_saving = pulse is not None and pulse.phase in (Phase.CHECKPOINT, Phase.ENDING)
+        if pulse is not None and is_saving and self._last_beat_ns.get(record.id) != pulse.beat_ns:
+            self._last_beat_ns[record.id] = pulse.beat_ns
+            self._deadlines[record.id] = time.monotonic() + self._grace_seconds
+            ask_for_time(self._grace_seconds + _REAP_SECONDS)
+        return time.monotonic() >= self._deadlines.get(record.id, self._deadline)
 
 
 def _interrupt_trainers(supervisor: Supervisor) -> None:
@@ -41,13 +67,6 @@ def _interrupt_trainers(supervisor: Supervisor) -> None:
                 interrupt(_directory(supervisor, record))
             except (OSError, ValueError) as error:
                 _log.warning("run %d: cannot be interrupted: %s", record.id, error)
-
-
-def _wait_for_trainers(supervisor: Supervisor, next_tick: Callable[[], None], limit_seconds: float) -> bool:
-    deadline = time.monotonic() + limit_seconds
-    while _with_trainers(supervisor) and time.monotonic() < deadline:
-        next_tick()
-    return not _with_trainers(supervisor)
 
 
 def _with_trainers(supervisor: Supervisor) -> list[RunRecord]:

@@ -99,7 +99,7 @@ class WorkerHost:
 
     def _kill_after_grace(self) -> None:
         if self._kill_at is not None and time.monotonic() >= self._kill_at:
-            self._trainers.cut_off_all()
+            self._trainers.cut_off(self._grace_seconds)
 
     # Connections.
 
@@ -112,7 +112,8 @@ class WorkerHost:
         if self._may_be_left_behind or self._trainers.is_unsettled():
             return _UNSETTLED_SECONDS
         waits = [LOOK_SECONDS if self._trainers.living() else _IDLE_SECONDS, self._inspections.seconds_left()]
-        waits.append(None if self._kill_at is None else self._kill_at - time.monotonic())
+        if self._kill_at is not None and (left := self._kill_at - time.monotonic()) > 0:
+            waits.append(left)
         # What is killed late may take its time to die (waiting for a disk, say): no reason to spin meanwhile.
         return max(_UNSETTLED_SECONDS, min(wait for wait in waits if wait is not None))
 

@@ -10,6 +10,7 @@ from collections import deque
 from enum import StrEnum
 
 from trainerd.contracts.pages import Phase, Pulse
+from trainerd.contracts.silence import Silence
 
 LOOK_SECONDS = 1.0  # between two looks
 LEAST_STALL_SECONDS = 10.0
@@ -50,8 +51,12 @@ class Liveness:
         self._hang_seconds = hang_seconds
         self._phase = Phase.OPENING
         self._beat_ns = 0
-        self._looked_at: float | None = None
-        self.silent_seconds = 0.0
+        self._silence = Silence(most_seconds_per_look=2 * LOOK_SECONDS)
+
+    @property
+    def silent_seconds(self) -> float:
+        """How long it has shown no sign of life."""
+        return self._silence.seconds
 
     @property
     def phase(self) -> Phase:
@@ -59,22 +64,17 @@ class Liveness:
         return self._phase
 
     def look(self, pulse: Pulse | None, now: float) -> Health:
-        """Take in one reading of its slot (None: it has not opened its page yet) at `now`, in monotonic seconds.
-
-        Silence is counted by looks, each for two periods at most: while the whole machine slept, or this host was
-        stopped, nobody can say that the trainer was silent.
-        """
-        if pulse is not None and pulse.beat_ns != self._beat_ns:
+        """Take in one reading of its slot (None: it has not opened its page yet) at `now`, in monotonic seconds."""
+        has_beaten = pulse is not None and pulse.beat_ns != self._beat_ns
+        if pulse is not None and has_beaten:
             self._note_beat(pulse)
-        elif self._looked_at is not None:
-            self.silent_seconds += min(now - self._looked_at, 2 * LOOK_SECONDS)
-        self._looked_at = now
+        self._silence.look(now, has_spoken=has_beaten)
         return self._judge()
 
     def _note_beat(self, pulse: Pulse) -> None:
         if self._beat_ns:  # the first beat of an attempt ends no silence of a phase
             self._times.learn(self._phase, self.silent_seconds)
-        self._phase, self._beat_ns, self.silent_seconds = pulse.phase, pulse.beat_ns, 0.0
+        self._phase, self._beat_ns = pulse.phase, pulse.beat_ns
 
     def _judge(self) -> Health:
         usual = self._times.usual_longest_seconds(self._phase)

@@ -117,10 +117,15 @@ class Trainers:
         for living in self._living.values():
             living.child.send(number)
 
-    def cut_off_all(self) -> None:
-        """Kill every trainer, because the host ends: that is no failure of its run."""
-        self._cut_off |= {living.child.pid for living in self._living.values()}
-        self.signal_all(signal.SIGKILL)
+    def cut_off(self, grace_seconds: float) -> None:
+        """Kill trainers because the host ends: that is no failure of their runs.
+
+        Those stay that bring a checkpoint to disk, and have made progress with it in the last `grace_seconds`.
+        """
+        for living in self._living.values():
+            if not living.watch.is_saving(grace_seconds):
+                self._cut_off.add(living.child.pid)
+                living.child.send(signal.SIGKILL)
 
     # What the host's loop does on every pass.
 

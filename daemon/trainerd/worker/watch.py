@@ -17,7 +17,7 @@ from typing import Any
 from trainerd.contracts.journal import now
 from trainerd.contracts.messages import Start
 from trainerd.contracts.outcome import CRASHED
-from trainerd.contracts.pages import Phase, Pulse, PulsePage
+from trainerd.contracts.pages import Phase, Pulse, read_pulse
 from trainerd.contracts.processes import state_of
 from trainerd.contracts.run_directory import RunDirectory
 from trainerd.contracts.states import Reason
@@ -51,7 +51,7 @@ class TrainerWatch:
     def look(self, at: float) -> bool:
         """Look at it at `at` (time.monotonic()) and do what its silence calls for; whether its health has changed."""
         self._oom_kills.look()
-        pulse = self._read_pulse()
+        pulse = read_pulse(self._directory.pulse_page, self._start.attempt)
         before = self.health
         health = self._liveness.look(pulse, at)
         self.health = health if self._doomed_at is None else Health.HUNG
@@ -74,18 +74,15 @@ class TrainerWatch:
             return Ending(CRASHED, Reason.OUT_OF_MEMORY, why)
         return self._cause
 
+    def is_saving(self, within_seconds: float) -> bool:
+        """Whether it brings a checkpoint to disk, and has made progress with it not longer ago than this."""
+        return self._liveness.phase is Phase.CHECKPOINT and self._liveness.silent_seconds < within_seconds
+
     def write_vitals(self) -> None:
         """Leave the history of this attempt in its run directory. Raises OSError."""
         self._directory.vitals(self._start.attempt).write_text(
             "".join(json.dumps(point) + "\n" for point in self._vitals)
         )
-
-    def _read_pulse(self) -> Pulse | None:
-        try:
-            pulse = PulsePage(self._directory.pulse_page).read()
-        except (OSError, ValueError):
-            return None
-        return pulse if pulse.attempt == self._start.attempt else None
 
     def _describe(self, pulse: Pulse | None) -> dict[str, Any]:
         return {
