@@ -14,7 +14,7 @@ from trainctl.output import FORMATS
 from trainerd.contracts.places import client_sockets
 
 SECTIONS = {
-    "Submit and look": ("submit", "status", "list", "show", "follow", "wait", "logs", "metrics", "events"),
+    "Submit and look": ("submit", "status", "list", "show", "why", "follow", "wait", "logs", "metrics", "events"),
     "Give orders": ("pause", "resume", "checkpoint", "stop", "kill", "cancel", "retry", "move", "remove"),
     "Configurations, without a daemon": ("check", "config"),
 }

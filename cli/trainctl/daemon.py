@@ -57,6 +57,10 @@ class Daemon:
     def run(self, reference: str) -> Json:
         return self._get(_run(reference))
 
+    def why(self, reference: str) -> Json:
+        """How a run has come to be as it is: run, attempts, warnings, epochs, log, stacks, vitals, next."""
+        return self._get(f"{_run(reference)}/why")
+
     def runs(self, **query: str | list[str] | None) -> list[Json]:
         """The runs that `query` (state, all, limit, before) asks for, newest first."""
         chosen = urlencode({name: value for name, value in query.items() if value}, doseq=True)

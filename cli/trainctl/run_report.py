@@ -24,7 +24,7 @@ Json = dict[str, Any]
 def describe_run(run: Json) -> list[str]:
     """The run's facts, one a line; what is not known yet is left out."""
     facts = [
-        ("state", _state(run)),
+        ("state", describe_state(run)),
         ("stalled", stall_of_run(run) if run.get("stalled") else None),
         ("waits for", f"{block_of_run(run)} on the disk of {run['blocked']['disk']}" if run.get("blocked") else None),
         ("error", run.get("error")),
@@ -66,7 +66,8 @@ def describe_checkpoints(run: Json) -> list[str]:
     return ["", *draw_table(headers, rows, indent="  ")] if rows else []
 
 
-def _state(run: Json) -> str:
+def describe_state(run: Json) -> str:
+    """The run's state, with what is known of its end: failed (hang, signal 9)."""
     ending = [
         run.get("reason"),
         run.get("exit_code") and f"exit code {run['exit_code']}",

@@ -101,6 +101,9 @@ def assert_hung_and_recovered(daemon: LiveDaemon, run: str) -> None:
     assert (ended["state"], ended["reason"], ended["signal"]) == ("crashed", "hang", 9)
     assert re.search(r"no sign of life for \d+ s in phase step at step \d+", ended["error"])
     assert "Current thread" in directory.stacks(1).read_text()
+    told = daemon.trainctl("why", run).stdout
+    assert "hang" in told
+    assert "no sign of life" in told
     resumed = await_resumption(directory, attempt=2)
     assert newest_committed(directory, attempt=1) <= resumed["step"] <= ended["step"]
 

@@ -16,6 +16,7 @@ from trainerd.control.commands import describe_run_or_removal, digest_of, is_app
 from trainerd.control.plane import ControlPlane, Plane
 from trainerd.control.requests import IdempotencyKey, SubmitRequest
 from trainerd.control.views import describe_run, summarize_run
+from trainerd.control.why import explain_run
 
 router = APIRouter(prefix="/v1/runs", tags=["runs"])
 
@@ -59,6 +60,12 @@ async def list_runs(
 async def show(plane: Plane, reference: str) -> JSONResponse:
     """Everything about one run."""
     return JSONResponse(describe_run(plane.state.find(reference), plane.home))
+
+
+@router.get("/{reference}/why")
+async def why(plane: Plane, reference: str) -> JSONResponse:
+    """How the run has come to be as it is, and what to do about it."""
+    return JSONResponse(explain_run(plane.state.find(reference), plane.home))
 
 
 @router.get("/{reference}/wait")
