@@ -10,7 +10,7 @@ MANIFEST = "manifest.json"
 
 
 def list_checkpoints(directory: Path, best_step: int | None) -> list[dict[str, Any]]:
-    """The committed checkpoints below `directory`, newest first. One with a torn or missing manifest is none."""
+    """The committed checkpoints below `directory`, newest first. One with a damaged or missing manifest is none."""
     manifests = [(path.parent, _read_manifest(path)) for path in directory.glob(f"step-*/{MANIFEST}")]
     whole = sorted(((m["step"], path, m) for path, m in manifests if m), key=lambda item: item[0], reverse=True)
     newest_step = whole[0][0] if whole else None
@@ -20,7 +20,7 @@ def list_checkpoints(directory: Path, best_step: int | None) -> list[dict[str, A
             "epoch": manifest["epoch"],
             "kinds": _kinds(manifest, newest_step, best_step),
             "path": str(path),
-            "bytes": sum(file["bytes"] for file in manifest["files"].values()),
+            "bytes": _total_bytes(manifest),
             "committed_at": manifest["committed_at"],
         }
         for step, path, manifest in whole
@@ -39,9 +39,15 @@ def _kinds(manifest: dict[str, Any], newest_step: int | None, best_step: int | N
 
 
 def _read_manifest(path: Path) -> dict[str, Any] | None:
+    """What it says; None where that is not what a manifest says, whichever bytes of it have changed."""
     try:
         manifest = json.loads(path.read_bytes())
-        complete = {"step", "epoch", "committed_at", "files"} <= manifest.keys()
-    except (OSError, ValueError, AttributeError):
+        numbers = (manifest["step"], manifest["epoch"], _total_bytes(manifest))
+        is_whole = isinstance(manifest["committed_at"], str) and all(isinstance(each, int) for each in numbers)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return None
-    return manifest if complete else None
+    return manifest if is_whole else None
+
+
+def _total_bytes(manifest: dict[str, Any]) -> int:
+    return sum(file["bytes"] for file in manifest["files"].values())
