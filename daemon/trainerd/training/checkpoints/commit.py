@@ -60,7 +60,9 @@ class Manifest:
         return sum(entry.bytes for entry in self.files.values())
 
     def encode(self) -> bytes:
-        return json.dumps(asdict(self), indent=1).encode()
+        """With a checksum of its own: it says what proves the other files, and nothing else would prove it."""
+        fields = asdict(self)
+        return json.dumps({**fields, "checksum": _checksum(fields)}, indent=1).encode()
 
     @classmethod
     def decode(cls, text: bytes) -> Manifest:
@@ -69,10 +71,18 @@ class Manifest:
             document: dict[str, Any] = json.loads(text)
             if document["format"] != MANIFEST_FORMAT:
                 raise ValueError(f"manifest format {document['format']}, this version reads {MANIFEST_FORMAT}")
+            checksum = document.pop("checksum", None)  # manifests of before November 2026 have none
+            if checksum is not None and checksum != _checksum(document):
+                raise ValueError("its own checksum is not right")
             files = {name: FileEntry(**entry) for name, entry in document.pop("files").items()}
             return cls(files=files, **document)
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not a manifest: {error}") from error
+
+
+def _checksum(fields: Mapping[str, Any]) -> str:
+    """Of what a manifest says, however it is laid out."""
+    return xxhash.xxh3_128_hexdigest(json.dumps(fields, sort_keys=True).encode())
 
 
 def commit_directory(
