@@ -1,4 +1,4 @@
-"""The ways in which a daemon's state gets lost, each done to the files of a home."""
+"""The ways in which a daemon's state or its command log gets lost, each done to the files of a home."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-State = Path  # the database; its companions lie beside it
+State = Path  # the database, of the state or of the command log; its companions lie beside it
 
 
 def _delete(state: State) -> None:
@@ -36,6 +36,11 @@ def _overwrite_middle(state: State) -> None:
     _write_inside(state, max(size // 2, 1024), os.urandom(min(1024, size // 4)))
 
 
+def _overwrite_tail(state: State) -> None:
+    size = state.stat().st_size
+    _write_inside(state, size - min(1024, size // 4), os.urandom(min(1024, size // 4)))
+
+
 def _overwrite_log(state: State) -> None:
     state.with_name(state.name + "-wal").write_bytes(os.urandom(5000))
 
@@ -53,6 +58,7 @@ LOSSES: dict[str, Callable[[State], None]] = {
     "emptied": _empty,
     "first page overwritten": _overwrite_first_page,
     "middle overwritten": _overwrite_middle,
+    "tail overwritten": _overwrite_tail,
     "write-ahead log overwritten": _overwrite_log,
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import socket
@@ -23,12 +24,14 @@ from trainerd.control.inspection import Inspectors
 from trainerd.control.listening import ControlSocket
 from trainerd.control.peer import PeerProtocol
 from trainerd.control.plane import ControlPlane
+from trainerd.control.unknown_runs import warn_of_unknown_runs
 from trainerd.control.warm_up import warm_up
 from trainerd.store.agreement import check_log_reaches_state
 from trainerd.store.command_log import CommandLog, CommandLogReader
 from trainerd.store.removals import newest_id
 from trainerd.store.state import StateReader
 
+_log = logging.getLogger("trainerd.control")
 ANSWER_SECONDS = 5.0
 _GOODBYE_SECONDS = 2  # for answers that are being sent
 
@@ -117,6 +120,8 @@ def _open_plane(home: Home, settings: Settings, changes: Changes, answer_seconds
     try:
         check_log_reaches_state(home.command_log, acknowledged.newest_number(), home.state, _applied_position(state))
         commands.keep_ids_above(newest_id(home.runs))
+        for warning in warn_of_unknown_runs(acknowledged, home):
+            _log.warning(warning)
         yield ControlPlane(
             home=home,
             settings=settings,

@@ -1,6 +1,7 @@
 """The command log: what people asked for, in order. Only the control plane writes it; nothing is ever changed in it.
 
 A command that `append` has returned is on disk. Run ids are allotted in the transaction that appends their submit.
+Nothing can make the log anew: where it is damaged or has been taken away it is left as it is, and nobody uses it.
 """
 
 from __future__ import annotations
@@ -9,24 +10,33 @@ import hashlib
 import json
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from trainerd.contracts.commands import Command, CommandKind
-from trainerd.contracts.errors import UsageError
+from trainerd.contracts.errors import Damaged, UsageError
 from trainerd.contracts.journal import now
 from trainerd.contracts.locks import PlaceLock
-from trainerd.store.database import naming_disk_errors, open_for_reading, open_for_writing, transaction
+from trainerd.store.database import find_fault, naming_disk_errors, open_for_reading, open_for_writing, transaction
+from trainerd.store.footprint import describe_difference, find_outer_damage, footprint_of
 from trainerd.store.schema import COMMAND_LOG
 
-_COLUMNS = "number, time, kind, body, key"
+_COLUMNS = "number, time, kind, body, key, digest"
+_REMEDY = (
+    "Nothing was changed. End the daemon, and put a sound copy of this file back (with its -wal file). Where there is "
+    "none, move it and state.sqlite away: the daemon then begins with an empty queue, and the directories of the runs "
+    "that there were stay as they are"
+)
+_SHOWN = 200  # characters of what SQLite says, which may quote a whole command
 
 
 class CommandLog:
     """The one writer. Raises AlreadyRunning where another process writes, DiskError where the file cannot be used.
 
-    May be called from several threads; appends stand in line.
+    May be called from several threads; appends stand in line. Each raises Damaged where another program has removed,
+    replaced or written the files meanwhile: what is appended to them might be read by nobody.
     """
 
     def __init__(self, path: Path) -> None:
@@ -34,8 +44,9 @@ class CommandLog:
         self._appending = threading.Lock()
         self._lock = PlaceLock(path.with_name(path.name + ".lock"), "writer of the command log")
         try:
-            with naming_disk_errors(path):
-                self._connection = open_for_writing(path, COMMAND_LOG)
+            with _naming_damage(path):
+                self._connection = _open_sound(path)
+            self._footprint = footprint_of(path)
         except BaseException:
             self._lock.release()
             raise
@@ -56,7 +67,7 @@ class CommandLog:
 
     def keep_ids_above(self, run_id: int) -> None:
         """Never give an id up to `run_id`, also where this log does not know that it was given. Raises DiskError."""
-        with self._appending, transaction(self._connection, self._path):
+        with self._transaction():
             self._connection.execute("UPDATE counter SET last_run = max(last_run, ?)", (run_id,))
 
     def close(self) -> None:
@@ -67,17 +78,34 @@ class CommandLog:
         self, kind: CommandKind, request: dict[str, Any], key: str, complete: Callable[[], dict[str, Any]]
     ) -> Command:
         digest = _digest(kind, request)
-        with self._appending, transaction(self._connection, self._path):
+        with self._transaction():
             known = self._known(key, digest)
             return known or self._insert(kind, complete(), key, digest)
 
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with self._appending, _naming_damage(self._path):
+            self._check_untouched()
+            try:
+                with transaction(self._connection, self._path):
+                    yield
+            finally:
+                self._footprint = footprint_of(self._path)
+
+    def _check_untouched(self) -> None:
+        now = footprint_of(self._path)
+        if now != self._footprint:
+            why = describe_difference(self._path, self._footprint, now) or "another program has changed it"
+            raise Damaged(why, str(self._path))
+
     def _known(self, key: str, digest: str) -> Command | None:
-        row = self._connection.execute(f"SELECT {_COLUMNS}, digest FROM commands WHERE key = ?", (key,)).fetchone()
+        row = self._connection.execute(f"SELECT {_COLUMNS} FROM commands WHERE key = ?", (key,)).fetchone()
         if row is None:
             return None
+        known = _command(row, self._path)
         if row[-1] != digest:
             raise UsageError(f"the idempotency key {key!r} was already used for another request (command {row[0]})")
-        return _command(row[:-1])
+        return known
 
     def _insert(self, kind: CommandKind, body: dict[str, Any], key: str, digest: str) -> Command:
         time = now()
@@ -97,7 +125,10 @@ class CommandLog:
 
 
 class CommandLogReader:
-    """Reads the log while others append to it; a log that does not exist yet reads as empty."""
+    """Reads the log while others append to it; a log that does not exist yet reads as empty.
+
+    Raises Damaged rather than give a command that is not the one that was appended.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -122,18 +153,57 @@ class CommandLogReader:
             self._connection.close()
 
     def _select(self, clause: str, *values: object) -> list[Command]:
-        with naming_disk_errors(self._path):
+        with _naming_damage(self._path):
             if self._connection is None:
                 self._connection = open_for_reading(self._path, COMMAND_LOG)
             if self._connection is None:
                 return []
             rows = self._connection.execute(f"SELECT {_COLUMNS} FROM commands {clause}", values).fetchall()
-        return [_command(row) for row in rows]
+            return [_command(row, self._path) for row in rows]
 
 
-def _command(row: tuple[Any, ...]) -> Command:
-    number, time, kind, body, key = row
-    return Command(number, time, CommandKind(kind), json.loads(body), key)
+def _open_sound(path: Path) -> sqlite3.Connection:
+    """The writing connection to a log in which no fault is found. Raises Damaged."""
+    if why := find_outer_damage(path):
+        raise Damaged(why, str(path))
+    connection = open_for_writing(path, COMMAND_LOG)
+    try:
+        if why := find_fault(connection):
+            raise Damaged(why, str(path))
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+@contextmanager
+def _naming_damage(path: Path) -> Iterator[None]:
+    """As `naming_disk_errors`; with what a person can do about damage, which no part of the daemon can mend."""
+    try:
+        with naming_disk_errors(path):
+            yield
+    except Damaged as damage:
+        raise Damaged(f"the command log is damaged ({damage.message[:_SHOWN]}). {_REMEDY}", damage.path) from damage
+
+
+def _command(row: tuple[Any, ...], path: Path) -> Command:
+    """Raises Damaged where the row is not what was appended."""
+    number, time, name, text, key, digest = row
+    try:
+        kind, body = CommandKind(name), json.loads(text)
+        is_whole = _digest(kind, _request_of(kind, body)) == digest
+    except (ValueError, LookupError, TypeError, AttributeError):
+        is_whole = False
+    if not is_whole:
+        raise Damaged(f"command {number} is not what was appended", str(path))
+    return Command(number, time, kind, body, key)
+
+
+def _request_of(kind: CommandKind, body: dict[str, Any]) -> dict[str, Any]:
+    """The body as it was asked for: the ids came later."""
+    if kind is not CommandKind.SUBMIT:
+        return body
+    return {"runs": [{key: value for key, value in run.items() if key != "id"} for run in body["runs"]]}
 
 
 def _digest(kind: CommandKind, request: dict[str, Any]) -> str:

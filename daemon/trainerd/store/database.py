@@ -96,6 +96,12 @@ def naming_disk_errors(path: Path) -> Iterator[None]:
         raise (Damaged if _is_damage(error) else DiskError)(str(error), str(path)) from error
 
 
+def find_fault(connection: sqlite3.Connection) -> str | None:
+    """What SQLite itself finds to be wrong with the file; it has no checksums, and looks at no content."""
+    (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    return None if verdict == "ok" else str(verdict)
+
+
 def is_unfinished(connection: sqlite3.Connection) -> bool:
     """Whether the file does not yet hold all that it is to hold."""
     return bool(connection.execute("PRAGMA application_id").fetchone()[0] == _UNFINISHED)

@@ -6,7 +6,7 @@ import sqlite3
 from pathlib import Path
 
 from trainerd.contracts.errors import Damaged
-from trainerd.store.database import naming_disk_errors, open_for_writing
+from trainerd.store.database import find_fault, naming_disk_errors, open_for_writing
 from trainerd.store.schema import STATE
 
 _TABLES = {"runs", "journals", "answers", "daemon"}
@@ -26,9 +26,8 @@ def open_sound(path: Path, *, new_is_unfinished: bool) -> sqlite3.Connection:
 
 
 def _find_inner_damage(connection: sqlite3.Connection) -> str | None:
-    (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-    if verdict != "ok":
-        return str(verdict)
+    if fault := find_fault(connection):
+        return fault
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
     if not tables >= _TABLES:
         return "it holds no state"

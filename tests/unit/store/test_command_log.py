@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trainerd.contracts.commands import CommandKind
-from trainerd.contracts.errors import DiskError, UsageError
+from trainerd.contracts.errors import Damaged, DiskError, UsageError
 from trainerd.store.command_log import CommandLog, CommandLogReader
 from trainerd.store.database import open_for_writing
 from trainerd.store.schema import COMMAND_LOG
@@ -32,7 +34,7 @@ for number in itertools.count():
 FULL_DISK = """
 import resource, sys
 from pathlib import Path
-from trainerd.contracts.errors import DiskError
+from trainerd.contracts.errors import Damaged, DiskError
 from trainerd.store.command_log import CommandLog, CommandLogReader
 path = Path(sys.argv[1])
 log = CommandLog(path)
@@ -152,3 +154,60 @@ def test_run_ids_are_unique_whatever_is_submitted(
     given_out = [run_id for run_ids in ids.values() for run_id in run_ids]
     assert sorted(given_out) == list(range(1, len(given_out) + 1))
     log.close()
+
+
+TOUCHES: dict[str, Callable[[Path], None]] = {
+    "deleted": lambda path: path.unlink(),
+    "replaced": lambda path: shutil.copy(path, path.with_name("copy")).rename(path),
+    "emptied": lambda path: os.truncate(path, 0),
+    "header overwritten": lambda path: write_inside(path, 0),
+    "middle overwritten": lambda path: write_inside(path, path.stat().st_size // 2),
+    "tail overwritten": lambda path: write_inside(path, path.stat().st_size - 100),
+    "log deleted": lambda path: path.with_name(path.name + "-wal").unlink(),
+    "log overwritten": lambda path: write_inside(path.with_name(path.name + "-wal"), 100),
+}
+
+
+def write_inside(path: Path, offset: int) -> None:
+    with open(path, "r+b") as file:
+        file.seek(offset)
+        file.write(b"\xa5" * 100)
+
+
+@pytest.mark.parametrize("touch", TOUCHES)
+def test_nothing_is_appended_to_files_that_another_program_has_touched(tmp_path: Path, touch: str) -> None:
+    """It would be acknowledged, and read by nobody. The error says what can be done."""
+    path = tmp_path / "commands.sqlite"
+    log = CommandLog(path)
+    log.append_submit([{"name": "a"}], "one")
+
+    TOUCHES[touch](path)
+
+    with pytest.raises(Damaged, match=r"commands.sqlite.*put a sound copy of this file back"):
+        log.append(CommandKind.STOP, {"run": 1}, "two")
+    log.close()
+
+
+def test_its_own_writes_and_others_reading_are_no_damage(tmp_path: Path) -> None:
+    """Large ones included, after which the write-ahead log is taken into the database."""
+    log, reader = CommandLog(tmp_path / "commands.sqlite"), CommandLogReader(tmp_path / "commands.sqlite")
+    for number in range(1, 31):
+        log.append_submit([{"name": "large", "spec": "x" * 300_000}], f"key {number}")
+        assert reader.newest_number() == number
+
+
+@pytest.mark.parametrize(("was", "now"), [(b'"lr": 0.1', b'"lr": 0.7'), (b'"lr": 0.1', b'"lr": \xff\xff\xff')])
+def test_a_command_that_has_rotted_is_given_to_nobody(tmp_path: Path, was: bytes, now: bytes) -> None:
+    """The database is sound as far as SQLite can tell: it has no checksums. Other commands are still read."""
+    path = tmp_path / "commands.sqlite"
+    log = CommandLog(path)
+    log.append_submit([{"name": "a", "lr": 0.1}], "one")
+    stop = log.append(CommandKind.STOP, {"run": 1}, "two")
+    log.close()
+    path.write_bytes(path.read_bytes().replace(was, now))
+
+    reader = CommandLogReader(path)
+
+    assert reader.after(1) == [stop]
+    with pytest.raises(Damaged, match="put a sound copy of this file back"):
+        reader.after(0)

@@ -17,6 +17,7 @@ from trainerd.contracts.places import Home
 from trainerd.contracts.states import ENDED, State
 from trainerd.control.access import user_name
 from trainerd.control.plane import Plane
+from trainerd.control.unknown_runs import warn_of_unknown_runs
 from trainerd.control.views import summarize_run
 from trainerd.store.state import CORRUPT
 
@@ -59,7 +60,7 @@ async def status(plane: Plane) -> JSONResponse:
             "active": views(plane.state.active()),
             "queue": views([*plane.state.queue(), *reversed(plane.state.runs(_WAITING_ELSEWHERE))]),
             "recent": views(plane.state.runs(ENDED, limit=_RECENT)),
-            "warnings": _warnings(plane.home),
+            "warnings": [*_warnings(plane.home), *warn_of_unknown_runs(plane.acknowledged, plane.home)],
             "disk": {"path": str(plane.home.path), "free_bytes": shutil.disk_usage(plane.home.path).free},
         }
     )
