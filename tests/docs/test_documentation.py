@@ -45,7 +45,7 @@ def parse(command: click.Command, name: str, words: list[str], parent: click.Con
 
 
 def make_targets() -> set[str]:
-    return set(re.findall(r"^(\w+):", (PROJECT / "Makefile").read_text(), flags=re.MULTILINE))
+    return set(re.findall(r"^([\w-]+):", (PROJECT / "Makefile").read_text(), flags=re.MULTILINE))
 
 
 @pytest.mark.parametrize("block", blocks_of("yaml"), ids=str)
