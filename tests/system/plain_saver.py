@@ -1,0 +1,48 @@
+"""`python plain_saver.py CHECKPOINTS`: what a trainer does to its checkpoints once a newer one is due, without torch.
+
+It commits step 20, pins it, and removes step 10. Each step that is durable is told on standard output. Environment:
+WITHOUT_FSYNC leaves out the syncs of "files" or of "directories", as a faulty commit would.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from pathlib import Path
+
+from trainerd.training.checkpoints.commit import Manifest, commit_directory, mark_checkpoint, remove_checkpoint
+
+FILES = {"model.safetensors": b"w" * 150_000, "optimizer.safetensors": b"m" * 70_000, "state.json": b"{}" * 300}
+
+
+def save(checkpoints: Path, step: int) -> Path:
+    """Commit a checkpoint of this step."""
+    final = checkpoints / f"step-{step:09d}"
+    manifest = Manifest(run="1", attempt=1, step=step, epoch=0, periodic=True, pinned=False)
+    commit_directory(final, FILES, manifest)
+    return final
+
+
+def main(checkpoints: Path) -> None:
+    leave_out_syncs_of(os.environ.get("WITHOUT_FSYNC"))
+    saved = save(checkpoints, 20)
+    os.write(1, b"20\n")
+    mark_checkpoint(saved, periodic=False, pinned=True)
+    os.write(1, b"pinned\n")
+    remove_checkpoint(checkpoints / "step-000000010")
+
+
+def leave_out_syncs_of(kind: str | None) -> None:
+    fsync = os.fsync
+
+    def sync_the_others(fd: int) -> None:
+        if ("directories" if stat.S_ISDIR(os.fstat(fd).st_mode) else "files") != kind:
+            fsync(fd)
+
+    if kind:
+        os.fsync = sync_the_others
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
