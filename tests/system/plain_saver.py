@@ -1,11 +1,13 @@
-"""`python plain_saver.py CHECKPOINTS`: what a trainer does to its checkpoints once a newer one is due, without torch.
+"""`python plain_saver.py CHECKPOINTS [STEP ...]`: what a trainer does to its checkpoints, without torch.
 
-It commits step 20, pins it, and removes step 10. Each step that is durable is told on standard output. Environment:
-WITHOUT_FSYNC leaves out the syncs of "files" or of "directories", as a faulty commit would.
+It commits each of the steps, tells of it, and goes on where one met an error. Without any it commits step 20, pins it,
+and removes step 10. What is durable is told on standard output. Environment: WITHOUT_FSYNC leaves out the syncs of
+"files" or of "directories", as a faulty commit would.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import sys
@@ -24,8 +26,22 @@ def save(checkpoints: Path, step: int) -> Path:
     return final
 
 
-def main(checkpoints: Path) -> None:
+def main(checkpoints: Path, steps: list[int]) -> None:
     leave_out_syncs_of(os.environ.get("WITHOUT_FSYNC"))
+    save_each(checkpoints, steps) if steps else save_and_supersede(checkpoints)
+
+
+def save_each(checkpoints: Path, steps: list[int]) -> None:
+    for step in steps:
+        try:
+            save(checkpoints, step)
+        except OSError as error:
+            os.write(1, f"{step} {errno.errorcode[error.errno or 0]}\n".encode())
+        else:
+            os.write(1, f"{step} saved\n".encode())
+
+
+def save_and_supersede(checkpoints: Path) -> None:
     saved = save(checkpoints, 20)
     os.write(1, b"20\n")
     mark_checkpoint(saved, periodic=False, pinned=True)
@@ -45,4 +61,4 @@ def leave_out_syncs_of(kind: str | None) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), [int(step) for step in sys.argv[2:]])

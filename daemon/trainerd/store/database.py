@@ -131,4 +131,7 @@ def _create(connection: sqlite3.Connection, path: Path, schema: Schema, *, is_un
             connection.execute(statement)
         connection.execute(f"PRAGMA application_id = {_UNFINISHED if is_unfinished else 0}")
         connection.execute(f"PRAGMA user_version = {schema.version}")
-    sync_directory(path.parent)
+    try:
+        sync_directory(path.parent)
+    except OSError as error:
+        raise DiskError(error.strerror or str(error), str(path.parent)) from error
