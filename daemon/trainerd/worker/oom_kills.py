@@ -22,13 +22,16 @@ class OomKills:
         self.look()
 
     def look(self) -> None:
-        """Note which cgroup the process is in, while it lives: it may have been moved since."""
+        """Note which cgroup the process is in, while it lives: it may have been moved since.
+
+        (Of a zombie nobody can tell: with v1 it is shown in the root cgroup.)
+        """
         counter = counter_of(self._pid)
         if counter is not None and counter != self._counter:
             self._counter, self._before = counter, _count(counter)
 
     def have_risen(self) -> bool:
-        """Whether the kernel has killed something in that cgroup since."""
+        """Whether the kernel has killed something there since."""
         return self._counter is not None and _count(self._counter) > self._before
 
 

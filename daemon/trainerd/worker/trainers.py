@@ -214,12 +214,12 @@ class Trainers:
         """One step towards a reaped and recorded end; None once both are done."""
         if ended.living and not ended.is_reaped:
             exit_code, signal_number = ended.living.child.reap()
-            cause = self._cause_of_end(ended.living, signal_number)
+            cause = self._cause_of_kill(ended.living) if signal_number == signal.SIGKILL else None
             ended = replace(ended, is_reaped=True, exit_code=exit_code, signal=signal_number, cause=cause)
         return self._record(ended)
 
-    def _cause_of_end(self, living: Living, signal_number: int | None) -> Ending | None:
-        return CUT_OFF if living.child.pid in self._cut_off else living.watch.cause_of_end(signal_number)
+    def _cause_of_kill(self, living: Living) -> Ending | None:
+        return CUT_OFF if living.child.pid in self._cut_off else living.watch.cause_of_kill()
 
     def _record(self, ended: Ended) -> Ended | None:
         """Write an end down; on a full or failing disk, again later: an end must not get lost."""

@@ -67,9 +67,9 @@ class TrainerWatch:
             self._tell(pulse)
         return self.health is not before
 
-    def cause_of_end(self, signal_number: int | None) -> Ending | None:
-        """What this host knows of its end that the exit alone does not tell."""
-        if self._cause is None and signal_number == signal.SIGKILL and self._oom_kills.have_risen():
+    def cause_of_kill(self) -> Ending | None:
+        """Why it was killed (SIGKILL), as far as this host knows."""
+        if self._cause is None and self._oom_kills.have_risen():
             why = "the kernel killed the trainer (SIGKILL): the machine, or its cgroup, was out of memory"
             return Ending(CRASHED, Reason.OUT_OF_MEMORY, why)
         return self._cause
