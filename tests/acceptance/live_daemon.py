@@ -11,6 +11,7 @@ import subprocess
 import sys
 import termios
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,9 @@ Json = dict[str, Any]
 class LiveDaemon:
     """Orders and questions, each through a trainctl process of its own."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, environment: Mapping[str, str] | None = None) -> None:
         self.home = home
-        self.environment = {**own_environment(), "TRAINERD_HOME": str(home)}
+        self.environment = {**own_environment(), **(environment or {}), "TRAINERD_HOME": str(home)}
         self.start()
 
     def start(self) -> None:
