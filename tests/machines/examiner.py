@@ -20,8 +20,8 @@ from trainerd.supervisor.fold import fold_event
 FOLD_MOVES: Mapping[State, frozenset[State]] = {
     State.HELD: frozenset({State.CANCELLED}),  # where a supervisor has written that, and died before it could commit
     State.QUEUED: frozenset({State.CANCELLED}),
-    State.STARTING: frozenset({State.RUNNING, State.RETRYING, State.FAILED, State.INTERRUPTED}),
-    State.RUNNING: frozenset({State.COMPLETED, State.FAILED, State.RETRYING, State.INTERRUPTED}),
+    State.STARTING: frozenset({State.RUNNING, State.RETRYING, State.FAILED, State.INTERRUPTED, State.BLOCKED}),
+    State.RUNNING: frozenset({State.COMPLETED, State.FAILED, State.RETRYING, State.INTERRUPTED, State.BLOCKED}),
     State.PAUSING: frozenset({State.PAUSED, State.HELD, State.COMPLETED, State.FAILED}),
     State.STOPPING: frozenset({State.STOPPED, State.COMPLETED, State.FAILED}),
 }
@@ -90,12 +90,12 @@ class Examiner:
 
     def _check_record(self, run: RunRecord) -> None:
         has_ended = run.state in ENDED
-        assert (run.reason is not None) == has_ended, f"reason {run.reason}: {run}"
+        assert (run.reason is not None) == (has_ended or run.state is State.BLOCKED), f"reason {run.reason}: {run}"
         assert (run.ended_at is not None) == has_ended, f"end {run.ended_at}: {run}"
         assert run.pid is None or run.state in LIVE, f"a PID without a trainer: {run}"
         assert not run.gpus or run.state in LIVE, f"GPUs without a trainer: {run}"
         assert not run.kill_ordered or run.state in LIVE, f"a kill is still due: {run}"
-        assert run.retry_at is None or run.state is State.RETRYING, f"a retry is still due: {run}"
+        assert run.retry_at is None or run.state in (State.RETRYING, State.BLOCKED), f"a retry is still due: {run}"
         assert run.pending_checkpoint is None or run.state not in ENDED, f"a checkpoint is still due: {run}"
         assert run.attempt >= self._attempts.get(run.id, 0), f"attempts fell from {self._attempts[run.id]}: {run}"
         self._attempts[run.id] = run.attempt

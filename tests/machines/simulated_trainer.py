@@ -92,6 +92,12 @@ class SimulatedTrainer:
         if self.lives and not self.has_said_its_last_word:
             self._say_last_word(CRASHED, "error", exit_code=1, error="RuntimeError")
 
+    def meet_a_full_disk(self) -> None:
+        """Save in the room that was kept back, and wait for more."""
+        if self._trains:
+            self._commit("last")
+            self._say_last_word("blocked", "disk_full", exit_code=75, error="full", needed_bytes=1)
+
     def exit(self) -> None:
         """Go, after the last word."""
         if self.lives:
@@ -158,8 +164,10 @@ class SimulatedTrainer:
         if order is not None:
             self._pin, self._newest_pin = None, order
 
-    def _say_last_word(self, state: str, reason: str | None, *, exit_code: int, error: str | None = None) -> None:
-        word: dict[str, Any] = {"state": state, "reason": reason, "error": error, "monitor": None, "model": None}
+    def _say_last_word(
+        self, state: str, reason: str | None, *, exit_code: int, error: str | None = None, **facts: Any
+    ) -> None:
+        word = {"state": state, "reason": reason, "error": error, "monitor": None, "model": None, **facts}
         self._say(Event.FINISHING, step=self._step, epoch=self._epoch, **word)
         self.has_said_its_last_word = True
         self._exit_code_said = exit_code

@@ -39,7 +39,7 @@ DUTIES = (
     "tell_worker",
     "announce",
 )
-_MOVING = LIVE | {State.RETRYING, State.INTERRUPTED}
+_MOVING = LIVE | {State.RETRYING, State.INTERRUPTED, State.BLOCKED}
 
 
 class SimulatedWorld:

@@ -24,6 +24,7 @@ from trainerd.contracts.journal import Event, Line, read_journal
 from trainerd.contracts.outcome import read_outcome
 from trainerd.contracts.run_record import RunRecord
 from trainerd.contracts.states import ENDED, State, legal_verbs
+from trainerd.supervisor import attempt_end
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,10 @@ MOST_SUBMITS = 4
 RUNS = st.sampled_from([1, 1, 1, 2, 2, 2, 3, 3, 4, 5])
 ORDERED = [kind for kind in CommandKind if kind is not CommandKind.SUBMIT]
 HOST_ACTIONS = ("begin_waiting", "begin_waiting", "reap", "reap", "die", "start")
-TRAINER_ACTIONS = ("work", "work", "take_step", "save", "receive_sigterm", "finish", "fail", "raise_an_error", "die")
+TRAINER_ACTIONS = (
+    *("work", "work", "take_step", "save", "receive_sigterm", "finish", "fail", "raise_an_error", "meet_a_full_disk"),
+    "die",
+)
 SPECS = st.builds(
     lambda gpus, max_failures: {
         "resources": {"gpus": gpus, "cpus": 1},
@@ -231,6 +235,11 @@ def differences(run: RunRecord, rebuilt: RunRecord) -> dict[str, tuple[Any, Any]
     seen = {field.name for field in fields(run)} - NOT_SEEN_BY_USERS
     pairs = {name: (getattr(run, name), getattr(rebuilt, name)) for name in sorted(seen)}
     return {name: (was, now) for name, (was, now) in pairs.items() if was != now}
+
+
+@pytest.fixture(autouse=True)
+def _blocked_runs_look_for_room_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attempt_end, "_LOOK_FOR_ROOM_SECONDS", 0.0)
 
 
 def run_sequences(count: int, steps: int) -> None:
