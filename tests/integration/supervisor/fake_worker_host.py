@@ -50,6 +50,11 @@ class FakeWorkerHost:
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
 
+    def has_started(self, *starts: Start) -> None:
+        """These trainers live already, as where the supervisor has died and they have not."""
+        with self._turn:
+            self._living |= {start.run: start for start in starts}
+
     def finish(self, run: int, state: str, reason: str | None = None) -> None:
         """The trainer of `run` ends by itself."""
         with self._turn:

@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +45,9 @@ class Daemon:
         self.state = PatientState(self.home.state)
         self.supervisor: subprocess.Popen[str] | None = None
 
-    def start_supervisor(self, slots: int = 1) -> None:
-        arguments = [sys.executable, "-c", SUPERVISOR, str(self.home.path), str(slots)]
+    def start_supervisor(self, slots: int = 1, under: Sequence[str | Path] = ()) -> None:
+        """In a process of its own, which the command `under` starts and watches where one is given."""
+        arguments = [*under, sys.executable, "-c", SUPERVISOR, str(self.home.path), str(slots)]
         log = (self.home.path / "supervisor.log").open("a")
         self.supervisor = subprocess.Popen(arguments, stderr=log, text=True)
         log.close()
