@@ -1,13 +1,14 @@
-"""`python plain_store.py log|state HOME`: appends to a command log, or to a state; tells what it was told, and goes on.
+"""`python plain_store.py log|state HOME [COUNT]`: appends to a command log, or to a state, and tells what it was told.
 
-Each of NUMBERS is one transaction. Where the file cannot be opened it is opened once more. What is neither stored nor
-refused by DiskError ends it with a traceback.
+Each of COUNT numbers is one transaction; where one is refused it goes on with the next. Where the file cannot be opened
+it is opened once more. What is neither stored nor refused by DiskError ends it with a traceback.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 from trainerd.contracts.commands import CommandKind
@@ -15,24 +16,33 @@ from trainerd.contracts.errors import DiskError
 from trainerd.store.command_log import CommandLog, CommandLogReader
 from trainerd.store.state import StateReader, StateWriter
 
-NUMBERS = range(1, 6)
+COUNT = 5
 LOG, STATE = "commands.sqlite", "state.sqlite"
 
-Store = Callable[[int], object]
+Opened = tuple[Callable[[int], object], Callable[[], None]]  # stores a number; closes the file
 
 
-def main(kind: str, home: Path) -> None:
-    store = opened({"log": open_log, "state": open_state}[kind], home)
-    for number in NUMBERS:
+def main(kind: str, home: Path, count: int = COUNT) -> None:
+    tell("begins")
+    store, close = opened(OPENERS[kind], home)
+    for number in range(1, count + 1):
         try:
             store(number)
         except DiskError as error:
             tell(f"{number} refused: {error}")
         else:
             tell(f"{number} stored")
+    close()
 
 
-def opened(open_one: Callable[[Path], Store], home: Path) -> Store:
+def store_one(kind: str, home: Path, number: int) -> None:
+    """One transaction more, by a writer that opens the file anew. Raises DiskError."""
+    store, close = OPENERS[kind](home)
+    store(number)
+    close()
+
+
+def opened(open_one: Callable[[Path], Opened], home: Path) -> Opened:
     try:
         return open_one(home)
     except DiskError as error:
@@ -40,28 +50,35 @@ def opened(open_one: Callable[[Path], Store], home: Path) -> Store:
         return open_one(home)
 
 
-def open_log(home: Path) -> Store:
+def open_log(home: Path) -> Opened:
     log = CommandLog(home / LOG)
-    return lambda number: log.append_submit([{"name": f"run {number}", "text": "x" * 9000}], str(number))
+
+    def store(number: int) -> None:
+        log.append_submit([{"name": f"run {number}", "text": "x" * 9000}], str(number))
+
+    return store, log.close
 
 
-def open_state(home: Path) -> Store:
+def open_state(home: Path) -> Opened:
     state = StateWriter(home / STATE)
 
     def store(number: int) -> None:
         with state.transaction() as changes:
             changes.answer(number, {"detail": "x" * 9000})
 
-    return store
+    return store, state.close
 
 
-def what_is_read(kind: str, home: Path) -> set[int]:
+OPENERS = {"log": open_log, "state": open_state}
+
+
+def what_is_read(kind: str, home: Path, count: int = COUNT) -> set[int]:
     """The numbers that whoever opens the file anew finds in it."""
     if kind == "state":
-        state = StateReader(home / STATE)
-        return {number for number in NUMBERS if state.answer(number)}
-    commands = CommandLogReader(home / LOG).after(0)
-    assert [command.number for command in commands] == list(range(1, len(commands) + 1))
+        with closing(StateReader(home / STATE)) as state:
+            return {number for number in range(1, count + 1) if state.answer(number)}
+    with closing(CommandLogReader(home / LOG)) as log:
+        commands = log.after(0, count)
     assert [command.body["runs"][0]["id"] for command in commands] == list(range(1, len(commands) + 1))
     return {int(command.key) for command in commands if command.kind is CommandKind.SUBMIT}
 
@@ -71,4 +88,4 @@ def tell(line: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]))
+    main(sys.argv[1], Path(sys.argv[2]), *(int(count) for count in sys.argv[3:]))

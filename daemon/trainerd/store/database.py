@@ -53,7 +53,10 @@ def open_for_writing(path: Path, schema: Schema, *, new_is_unfinished: bool = Fa
 
 
 def open_for_reading(path: Path, schema: Schema) -> sqlite3.Connection | None:
-    """A read-only connection, or None while the file is not there or its writer has not yet made its tables."""
+    """A read-only connection, or None while the file is not there or its writer has not yet made its tables.
+
+    Where that was cut off, it is for the writer to roll it back: nobody else may.
+    """
     if not path.exists():
         return None
     address = f"file:{quote(str(path))}?mode=ro"
@@ -61,6 +64,11 @@ def open_for_reading(path: Path, schema: Schema) -> sqlite3.Connection | None:
     try:
         if _version_of(connection, path, schema) > 0:
             return connection
+    except sqlite3.OperationalError as error:
+        connection.close()
+        if error.sqlite_errorcode != sqlite3.SQLITE_READONLY_ROLLBACK:
+            raise
+        return None
     except BaseException:
         connection.close()
         raise
