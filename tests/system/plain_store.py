@@ -1,7 +1,7 @@
 """`python plain_store.py log|state HOME [COUNT]`: appends to a command log, or to a state, and tells what it was told.
 
 Each of COUNT numbers is one transaction; where one is refused it goes on with the next. Where the file cannot be opened
-it is opened once more. What is neither stored nor refused by DiskError ends it with a traceback.
+it is tried again. What is neither stored nor refused by DiskError ends it with a traceback.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ def store_one(kind: str, home: Path, number: int) -> None:
 
 
 def opened(open_one: Callable[[Path], Opened], home: Path) -> Opened:
-    try:
-        return open_one(home)
-    except DiskError as error:
-        tell(f"opening refused: {error}")
-        return open_one(home)
+    while True:
+        try:
+            return open_one(home)
+        except DiskError as error:
+            tell(f"opening refused: {error}")
 
 
 def open_log(home: Path) -> Opened:

@@ -69,3 +69,8 @@ def calls_on(place: Path, log: Path) -> list[Call]:
         if str(place) in line:
             found.append(Call(name, counts[thread, name], line))
     return found
+
+
+def spread(calls: list[Call], most: float) -> list[Call]:
+    """About `most` of the calls, evenly spread; all of them where there are no more."""
+    return calls[:: max(1, int(len(calls) // most))]

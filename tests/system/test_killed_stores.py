@@ -8,7 +8,7 @@ from pathlib import Path
 
 import plain_store
 import pytest
-from strace import KILL, Call, calls_on, run_under_strace
+from strace import KILL, Call, calls_on, run_under_strace, spread
 
 CALLS = (
     *("openat", "pwrite64", "ftruncate", "fallocate", "fsync", "fdatasync", "close", "fcntl", "mmap", "munmap"),
@@ -26,7 +26,7 @@ def test_a_writer_killed_at_any_system_call_leaves_what_it_has_acknowledged(
     """A reader finds it before any writer has opened the file again, and at most the one under way besides."""
     calls = calls_of_a_store(tmp_path / "undisturbed", kind)
 
-    for number, call in enumerate(calls[:: max(1, int(len(calls) // trials))]):
+    for number, call in enumerate(spread(calls, trials)):
         home = tmp_path / str(number)
         acknowledged = store_and_die(kind, home, call)
         found = plain_store.what_is_read(kind, home)

@@ -8,7 +8,7 @@ from typing import Any
 
 import psutil
 import pytest
-from strace import KILL, Call, calls_on, under_strace
+from strace import KILL, Call, calls_on, spread, under_strace
 from waiting_orders import SLOTS, WaitingOrders, are_carried_out, make_waiting_orders, what_was_done
 
 from tests.integration.supervisor.supervisor_harness import Daemon, wait_until
@@ -36,7 +36,7 @@ def test_a_supervisor_killed_at_any_system_call_has_applied_each_command_once(
     calls, expected = undisturbed(orders, tmp_path)
     assert len(calls) > FEWEST_CALLS
     assert {problem for _, problem in expected["answers"]} == {None}
-    chosen = calls[:: max(1, int(len(calls) // trials))]
+    chosen = spread(calls, trials)
 
     killed = [is_killed_at(call, orders, tmp_path / str(number), expected) for number, call in enumerate(chosen)]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import struct
+from contextlib import suppress
 from pathlib import Path
 
 from trainerd.contracts.errors import AlreadyRunning
@@ -31,8 +32,9 @@ class PlaceLock:
             holder = _ask_for_holder(self._fd)
             os.close(self._fd)
             raise AlreadyRunning(what, str(path.parent), holder) from error
-        os.ftruncate(self._fd, 0)
-        os.pwrite(self._fd, str(os.getpid()).encode(), 0)
+        with suppress(OSError):  # for people only: a full disk is no reason not to start
+            os.ftruncate(self._fd, 0)
+            os.pwrite(self._fd, str(os.getpid()).encode(), 0)
 
     def release(self) -> None:
         os.close(self._fd)

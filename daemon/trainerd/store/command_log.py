@@ -18,8 +18,14 @@ from typing import Any
 from trainerd.contracts.commands import Command, CommandKind
 from trainerd.contracts.errors import Damaged, UsageError
 from trainerd.contracts.journal import now
-from trainerd.contracts.locks import PlaceLock
-from trainerd.store.database import find_fault, naming_disk_errors, open_for_reading, open_for_writing, transaction
+from trainerd.store.database import (
+    find_fault,
+    lock_for_writing,
+    naming_disk_errors,
+    open_for_reading,
+    open_for_writing,
+    transaction,
+)
 from trainerd.store.footprint import describe_difference, find_outer_damage, footprint_of
 from trainerd.store.schema import COMMAND_LOG
 
@@ -42,7 +48,7 @@ class CommandLog:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._appending = threading.Lock()
-        self._lock = PlaceLock(path.with_name(path.name + ".lock"), "writer of the command log")
+        self._lock = lock_for_writing(path, "writer of the command log")
         try:
             with _naming_damage(path):
                 self._connection = _open_sound(path)

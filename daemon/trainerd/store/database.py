@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 from trainerd.contracts.durable_files import sync_directory
 from trainerd.contracts.errors import Damaged, DiskError
+from trainerd.contracts.locks import PlaceLock
 from trainerd.store.footprint import PARTS, path_of
 
 _UNFINISHED = 0x756E6669  # application_id of a file that does not yet hold all that it is to hold; 0 once it does
@@ -27,6 +28,14 @@ class Schema:
 
     version: int
     statements: tuple[str, ...]
+
+
+def lock_for_writing(path: Path, what: str) -> PlaceLock:
+    """The lock of the one writer of `path`, which is `what`. Raises AlreadyRunning, DiskError."""
+    try:
+        return PlaceLock(path.with_name(path.name + ".lock"), what)
+    except OSError as error:
+        raise DiskError(error.strerror or str(error), str(path)) from error
 
 
 def open_for_writing(path: Path, schema: Schema, *, new_is_unfinished: bool = False) -> sqlite3.Connection:

@@ -19,11 +19,11 @@ from typing import Any
 
 from trainerd.contracts.durable_files import sync_directory
 from trainerd.contracts.errors import Damaged, DiskError, StateAway
-from trainerd.contracts.locks import PlaceLock
 from trainerd.contracts.run_record import RunRecord
 from trainerd.store.database import (
     finish,
     is_unfinished,
+    lock_for_writing,
     naming_disk_errors,
     open_for_reading,
     open_for_writing,
@@ -64,7 +64,7 @@ class StateWriter(StateQueries):
         self.is_unfinished = False
         self._is_closed = False
         self._log_trouble: str | None = None  # why the write-ahead log could not be shortened; said once
-        self._lock = PlaceLock(path.with_name(path.name + ".lock"), "writer of the state")
+        self._lock = lock_for_writing(path, "writer of the state")
         try:
             self._open()
         except BaseException:
