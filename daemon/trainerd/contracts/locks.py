@@ -25,6 +25,7 @@ class PlaceLock:
     """
 
     def __init__(self, path: Path, what: str) -> None:
+        self._path, self._what = path, what
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.lockf(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -35,6 +36,16 @@ class PlaceLock:
         with suppress(OSError):  # for people only: a full disk is no reason not to start
             os.ftruncate(self._fd, 0)
             os.pwrite(self._fd, str(os.getpid()).encode(), 0)
+
+    def check_kept(self) -> None:
+        """Raises AlreadyRunning where the file was taken away: somebody else may hold the place by now."""
+        try:
+            is_kept = os.path.samestat(os.stat(self._path), os.fstat(self._fd))
+        except FileNotFoundError:
+            is_kept = False
+        if not is_kept:
+            what = f"{self._what} (its lock was taken away)"
+            raise AlreadyRunning(what, str(self._path.parent), holder_of(self._path))
 
     def release(self) -> None:
         os.close(self._fd)

@@ -75,7 +75,9 @@ class StateWriter(StateQueries):
         """Raises Damaged where another program has removed, replaced or written the files since the last transaction.
 
         SQLite itself would go on for long: with files that have no name any more, or with the pages that it remembers.
+        Raises AlreadyRunning where the lock was taken away: what was written may be the work of another writer.
         """
+        self._lock.check_kept()
         now = footprint_of(self._path)
         if now != self._footprint:
             why = describe_difference(self._path, self._footprint, now) or "another program has changed it"
