@@ -26,10 +26,10 @@ resources: {cpus: 1}
 retry: {max_failures: 2, backoff_seconds: 0.1}
 """
 _ENDLESS = _SHORT.replace("short", "endless").replace("max_epochs: 2", "max_epochs: 1000000")
-_CRASHING = _SHORT.replace("short", "crashing").replace(
+CRASHING = _SHORT.replace("short", "crashing").replace(
     "{name: mlp, args: {hidden: [8]}}", '{target: "crashing_net:Net", args: {in_features: 8, out_features: 1}}'
 )
-_CRASHING_NET = """\
+CRASHING_NET = """\
 import os
 import torch
 
@@ -49,8 +49,8 @@ class MixedRuns:
         self._client = client
         self._folder = folder
         self._stopped: list[int] = []
-        (folder / "crashing_net.py").write_text(_CRASHING_NET)
-        for name, text in (("short", _SHORT), ("endless", _ENDLESS), ("crashing", _CRASHING)):
+        (folder / "crashing_net.py").write_text(CRASHING_NET)
+        for name, text in (("short", _SHORT), ("endless", _ENDLESS), ("crashing", CRASHING)):
             (folder / f"{name}.yaml").write_text(text)
 
     def make(self) -> None:

@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from trainerd.contracts.run_record import RunRecord
 from trainerd.contracts.states import ENDED, LIVE, WAITING, State
 from trainerd.supervisor.gpus import gpus_needed
+from trainerd.supervisor.retry import RetryPolicy, delay_seconds
 
 _ENOUGH_BYTES = 16 << 20  # for a run that was blocked before it could tell what it needs
+_ROUNDING_SECONDS = 1.0
 _GOING_ON = frozenset({State.INTERRUPTED, State.RETRYING})
 
 
@@ -48,9 +50,17 @@ def choose_starts(records: Iterable[RunRecord], resources: Resources, time: floa
             break
         slots -= 1
         granted, free = tuple(free[:needed]), free[needed:]
-        if record.retry_at is None or record.retry_at <= time:
+        if _is_due(record, time):
             starts.append(Start(record, granted))
     return starts
+
+
+def _is_due(record: RunRecord, time: float) -> bool:
+    """Whether the run has waited for its retry: one whose clock was set back never waits longer than its backoff."""
+    if record.retry_at is None:
+        return True
+    longest = delay_seconds(RetryPolicy(**record.spec["retry"]), max(2, record.failures)) or 0.0
+    return not 0.0 < record.retry_at - time <= longest + _ROUNDING_SECONDS
 
 
 def dependency_failed(record: RunRecord, look_up: Callable[[int], RunRecord | None]) -> bool:

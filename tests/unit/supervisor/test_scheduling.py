@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from run_records import a_run, a_spec
@@ -10,7 +11,8 @@ from trainerd.contracts.run_record import RunRecord
 from trainerd.contracts.states import LIVE, State
 from trainerd.supervisor.scheduling import Resources, choose_starts, dependency_failed, has_room, is_ready
 
-NOW = 1000.0
+NOW = 1.8e9
+YEAR_SECONDS = 365 * 86400.0
 TWO_GPUS = Resources(slots=8, gpus=("GPU-a", "GPU-b"))
 
 
@@ -55,6 +57,28 @@ def test_a_blocked_run_has_room_where_the_disk_has_what_it_said_it_needs() -> No
     assert not has_room(run, free_bytes=999)
     assert has_room(run, free_bytes=1000)
     assert not has_room(a_run(1, State.BLOCKED), free_bytes=1000)  # it could not even say what it needs
+
+
+@pytest.mark.parametrize("jump_seconds", [-YEAR_SECONDS, -3600.0, YEAR_SECONDS])
+def test_a_clock_that_is_set_anew_never_makes_a_retry_wait_longer_than_its_backoff(jump_seconds: float) -> None:
+    """Nobody waits for a year because the wall clock was wrong when the run crashed; it may come too early instead."""
+    waiting = a_run(1, State.RETRYING, retry_at=NOW + 4, failures=2)
+    assert started(waiting) == []
+    assert started(waiting.updated(retry_at=NOW + 4 - jump_seconds)) == [1]
+
+
+def test_a_long_backoff_is_waited_for_to_its_end() -> None:
+    """It doubles with each failure."""
+    patient = a_spec(max_failures=9, backoff_seconds=600.0)
+    waiting = a_run(1, State.RETRYING, retry_at=NOW + 600 * 2**6, failures=8, spec=patient)
+    assert started(waiting) == []
+    assert started(waiting.updated(retry_at=NOW)) == [1]
+
+
+def test_the_order_of_the_queue_knows_no_clock() -> None:
+    """Whatever times the records bear: places are dealt in the order of the commands."""
+    late, early = a_run(1, created_at="2027-11-23T03:00:00+00:00"), a_run(2, created_at="2025-11-23T03:00:00+00:00")
+    assert started(early, late) == [1, 2]
 
 
 def test_held_paused_and_ended_runs_never_start() -> None:
