@@ -6,6 +6,7 @@ not recorded yet). Only the host's loop calls this, from one thread. It decides 
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import signal
@@ -75,7 +76,10 @@ class Trainers:
     # What the supervisor orders.
 
     def order_start(self, start: Start) -> str | None:
-        """Take an order to start an attempt; says why where it is refused. The same order again changes nothing."""
+        """Take an order to start an attempt; says why where it is refused. The same order again changes nothing.
+
+        Raises OSError where it cannot be taken for want of descriptors: whoever connects again may order it again.
+        """
         if self._has(start.run, start.attempt):
             return None
         directory = RunDirectory(Path(start.run_dir))
@@ -86,6 +90,8 @@ class Trainers:
             try:
                 last = read_last_attempt(directory.events)
             except OSError as error:
+                if error.errno in (errno.EMFILE, errno.ENFILE):
+                    raise
                 return f"run {start.run}: its journal cannot be read: {error}"
             newest = last.number
             if newest == start.attempt:
