@@ -10,9 +10,12 @@ import os
 import re
 import subprocess
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.polling import poll
 
 KILL = "signal=KILL"
 _LINE = re.compile(r"^\d+ +(?P<name>\w+)\(")
@@ -74,3 +77,24 @@ def calls_on(place: Path, log: Path) -> list[Call]:
 def spread(calls: list[Call], most: float) -> list[Call]:
     """About `most` of the calls, evenly spread; all of them where there are no more."""
     return calls[:: max(1, int(len(calls) // most))]
+
+
+@contextmanager
+def troubled(pid: int, injected: str, log: Path) -> Iterator[None]:
+    """The calls of a living process fail in this way until the block ends; those of its children do not."""
+    strace = subprocess.Popen(["strace", "-qq", "-o", log, "-e", f"inject={injected}", "-p", str(pid)])
+    try:
+        poll(lambda: tracer_of(pid) == strace.pid, "strace watches")
+        yield
+    finally:
+        strace.terminate()
+        strace.wait()
+        poll(lambda: tracer_of(pid) == 0, "strace has let go")
+
+
+def tracer_of(pid: int) -> int:
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return 0
+    return int(status.split("TracerPid:")[1].split()[0])

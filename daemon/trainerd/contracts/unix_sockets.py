@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 _PATH_LIMIT_BYTES = 107
@@ -44,13 +45,9 @@ def bind(path: Path, kind: socket.SocketKind = socket.SOCK_STREAM) -> socket.soc
 
 
 def send_wake_up(path: Path) -> None:
-    """Send one empty datagram to `path` if somebody listens; polling makes up for one that is lost."""
-    waker = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-    with waker:
-        try:
-            _with_short_address(path, lambda address: waker.sendto(b"", address))
-        except OSError:
-            return
+    """Send one empty datagram to `path` if somebody listens; polling makes up for one that is lost, or never sent."""
+    with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as waker:
+        _with_short_address(path, lambda address: waker.sendto(b"", address))
 
 
 def _with_short_address(path: Path, use: Callable[[str], object]) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from trainerd.contracts.durable_files import sync_directory
 from trainerd.store.removals import forget_removal, note_removal
+from trainerd.supervisor.complaints import Complaints
 
 _log = logging.getLogger(__name__)
 _PREFIX = "removing-"
@@ -49,6 +50,7 @@ class Deletion:
         self._runs = runs
         self._is_due = True  # for what a supervisor before this one has left
         self._thread: threading.Thread | None = None
+        self._complaints = Complaints(_log)
 
     def ask_for(self) -> None:
         """Something was set aside, and the state is about to forget it."""
@@ -58,10 +60,17 @@ class Deletion:
         """Begin to delete if there is anything to delete, and nothing is being deleted. Returns at once."""
         if not self._is_due or (self._thread and self._thread.is_alive()):
             return
+        trouble = "what was removed cannot be deleted yet, and is tried again"
+        try:
+            if left := list(self._runs.glob(f"{_PREFIX}*")):
+                thread = threading.Thread(target=_delete, args=(left,), name="deletion", daemon=True)
+                thread.start()
+                self._thread = thread
+        except (OSError, RuntimeError) as error:  # no descriptor is left, or no thread: nothing else waits for this
+            self._complaints.say(trouble, error)
+            return
+        self._complaints.is_well(trouble)
         self._is_due = False
-        if left := list(self._runs.glob(f"{_PREFIX}*")):
-            self._thread = threading.Thread(target=_delete, args=(left,), name="deletion", daemon=True)
-            self._thread.start()
 
 
 def _delete(directories: list[Path]) -> None:
