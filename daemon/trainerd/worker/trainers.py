@@ -263,7 +263,7 @@ def _is_free(directory: RunDirectory) -> bool:
     except OSError:  # nobody can tell now: no descriptors left, for instance
         return False
     for pid in leftovers:
-        _kill(pid)
+        _kill(pid, directory)
     return not leftovers
 
 
@@ -282,8 +282,16 @@ def _standard_error_of(pid: int) -> Path | None:
         return None
 
 
-def _kill(pid: int) -> None:
+def _kill(pid: int, directory: RunDirectory) -> None:
+    """Kill what writes to the run's log; asked again behind its descriptor: a number may be a stranger's by now."""
     try:
-        os.kill(pid, signal.SIGKILL)
+        process = os.pidfd_open(pid)
+    except OSError:  # it has died; or no descriptors left, and it is found again
+        return
+    try:
+        if _standard_error_of(pid) == directory.log.resolve():
+            signal.pidfd_send_signal(process, signal.SIGKILL)
     except ProcessLookupError:
         return
+    finally:
+        os.close(process)
