@@ -12,7 +12,7 @@ from trainctl.command_line import daemon_option, examples, run_argument
 from trainctl.daemon import Daemon
 from trainctl.detaching import detachable
 from trainctl.references import runs_to_watch
-from trainctl.terminal import shown
+from trainctl.terminal import say, shown
 
 
 @click.command("logs", epilog=examples("trainctl logs 7", "trainctl logs -f", "trainctl logs latest | tail -n 50"))
@@ -41,3 +41,5 @@ def _follow(daemon: Daemon, reference: str) -> None:
             if event.name == "log":
                 sys.stdout.write(shown(json.loads(event.data), sys.stdout))
                 sys.stdout.flush()
+            elif event.name == "cut":
+                say(f"the log was cut; the end of what came before is in {json.loads(event.data)['older']}")

@@ -52,6 +52,11 @@ class RunDirectory:
         return self.path / "log"
 
     @property
+    def older_log(self) -> Path:
+        """The end of what the log held when it was cut last, because it had grown too large."""
+        return self.path / "log.1"
+
+    @property
     def checkpoints(self) -> Path:
         return self.path / "checkpoints"
 

@@ -19,7 +19,7 @@ from trainerd.contracts.states import LIVE, SETTLED
 from trainerd.control.changes import POLL_SECONDS, wait_for_event
 from trainerd.control.plane import ControlPlane
 from trainerd.control.server_sent_events import encode_end, encode_message
-from trainerd.control.tails import check_offset, read_rest, read_whole_lines, split_lines
+from trainerd.control.tails import LogTail, check_offset, read_whole_lines, split_lines
 from trainerd.control.views import describe_run, summarize_run
 
 _IDLE_SECONDS = 2.0  # between two looks at a run without a trainer; only after a lost datagram is this the latency
@@ -53,15 +53,19 @@ async def stream_lines(plane: ControlPlane, run_id: int, lines: LineFollower) ->
             yield encode_end(summarize_run(record, plane.home))
 
 
-async def stream_text(plane: ControlPlane, run_id: int, path: Path, event: str, offset: int) -> AsyncIterator[bytes]:
-    """Chunks of whole lines of a text file, as JSON strings; at the end what is left, with or without a newline."""
+async def stream_log(plane: ControlPlane, run_id: int, log: LogTail) -> AsyncIterator[bytes]:
+    """Chunks of whole lines of the log, as JSON strings; at the end what is left, with or without a newline.
+
+    Where the log was cut, `cut` names the file that has what came before, and the log comes from its start.
+    """
     async for record in observe(plane, run_id):
-        while data := read_whole_lines(path, offset):
-            offset += len(data)
-            yield _text_message(event, data, offset)
+        if log.was_cut():
+            yield encode_message("cut", json.dumps({"older": str(log.older_log)}).encode(), "0")
+        while data := log.read_lines():
+            yield _log_message(data, log.offset)
         if record.state in SETTLED:
-            if rest := read_rest(path, offset):
-                yield _text_message(event, rest, offset + len(rest))
+            if rest := log.read_rest():
+                yield _log_message(rest, log.offset)
             yield encode_end(summarize_run(record, plane.home))
 
 
@@ -119,5 +123,5 @@ class _Shown:
         return True
 
 
-def _text_message(event: str, data: bytes, offset: int) -> bytes:
-    return encode_message(event, json.dumps(data.decode(errors="replace")).encode(), str(offset))
+def _log_message(data: bytes, offset: int) -> bytes:
+    return encode_message("log", json.dumps(data.decode(errors="replace")).encode(), str(offset))

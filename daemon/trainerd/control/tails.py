@@ -45,6 +45,47 @@ def split_lines(data: bytes, offset: int) -> Iterator[tuple[int, bytes]]:
         yield offset, line
 
 
+class LogTail:
+    """A log as a reader follows it who has seen `offset` bytes; it may be cut meanwhile (see worker.log_rotation).
+
+    Where it was, reading goes on at its start.
+    """
+
+    def __init__(self, log: Path, older_log: Path, offset: int) -> None:
+        self.older_log = older_log
+        self.offset = offset
+        self._log = log
+        self._generation = self._look()
+
+    def was_cut(self) -> bool:
+        """Whether it has been cut since the last look; told once."""
+        generation = self._look()
+        size_bytes = self._log.stat().st_size if self._log.exists() else 0
+        if generation == self._generation and size_bytes >= self.offset:
+            return False
+        self._generation, self.offset = generation, 0
+        return True
+
+    def read_lines(self) -> bytes:
+        """The next whole lines, as `read_whole_lines`."""
+        data = read_whole_lines(self._log, self.offset)
+        self.offset += len(data)
+        return data
+
+    def read_rest(self) -> bytes:
+        data = read_rest(self._log, self.offset)
+        self.offset += len(data)
+        return data
+
+    def _look(self) -> tuple[int, int] | None:
+        """Each cut leaves another older log."""
+        try:
+            status = self.older_log.stat()
+        except FileNotFoundError:
+            return None
+        return status.st_ino, status.st_mtime_ns
+
+
 def check_offset(path: Path, offset: int) -> int:
     """`offset`, if the file reaches that far. Raises UsageError: a reader who saw more has seen another file."""
     size_bytes = path.stat().st_size if path.exists() else 0

@@ -10,6 +10,7 @@ from control_harness import Daemon
 
 from trainerd.contracts.json_lines import JsonLinesWriter
 from trainerd.contracts.states import State
+from trainerd.worker.log_rotation import limit_log
 
 
 def test_a_file_is_read_whole_without_its_torn_last_line(daemon: Daemon) -> None:
@@ -106,6 +107,26 @@ def test_the_log_comes_in_whole_lines_and_at_the_end_with_what_is_left(daemon: D
 
     assert json.loads(rest["data"]) == "Segmentation fault �"
     assert (int(rest["id"]), end["event"]) == (_size(path), "end")
+
+
+def test_a_log_that_is_cut_goes_on_from_its_start_and_names_what_came_before(daemon: Daemon) -> None:
+    """Also for a reader that comes back after it has seen more than the log now holds."""
+    run_id = daemon.submitted()
+    daemon.supervisor.start_run(run_id)
+    directory = daemon.supervisor.directory(run_id)
+    directory.log.write_bytes(b"before\n" * 1000)
+    with daemon.client.stream(f"/v1/runs/{run_id}/log") as stream:
+        seen = next(stream)
+
+        limit_log(directory, limit_bytes=1000)
+
+        cut, said = islice(stream, 2)
+    with daemon.client.stream(f"/v1/runs/{run_id}/log", seen["id"]) as stream:
+        again = list(islice(stream, 2))
+
+    assert (cut["event"], json.loads(cut["data"])) == ("cut", {"older": str(directory.older_log)})
+    assert json.loads(said["data"]) == directory.log.read_text()
+    assert again == [cut, said]
 
 
 def test_following_shows_the_run_its_points_and_its_events_until_the_end(daemon: Daemon) -> None:

@@ -11,7 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainerd.contracts.errors import UsageError
-from trainerd.control.tails import check_offset, read_chunks, read_rest, read_whole_lines, split_lines, visible_bytes
+from trainerd.contracts.run_directory import RunDirectory
+from trainerd.control.tails import (
+    LogTail,
+    check_offset,
+    read_chunks,
+    read_rest,
+    read_whole_lines,
+    split_lines,
+    visible_bytes,
+)
+from trainerd.worker.log_rotation import limit_log
 
 
 @given(
@@ -72,3 +82,32 @@ def test_a_file_that_grows_meanwhile_is_read_no_further_than_was_promised(tmp_pa
         return size_bytes
 
     assert asyncio.run(read_while_it_grows()) == 600_000
+
+
+@pytest.mark.parametrize("grown_bytes", [0, 9_000], ids=["shorter than before", "longer than before"])
+def test_a_log_that_was_cut_is_read_from_its_start_and_that_is_told_once(tmp_path: Path, grown_bytes: int) -> None:
+    """Also where it has grown beyond what was read by the next look."""
+    directory = RunDirectory(tmp_path)
+    directory.log.write_bytes(b"old\n" * 2000)
+    tail = LogTail(directory.log, directory.older_log, 0)
+    assert len(tail.read_lines()) == 8000
+    assert not tail.was_cut()
+
+    assert limit_log(directory, limit_bytes=4000)
+    with directory.log.open("ab") as log:
+        log.write(b"n" * grown_bytes + b"ew\n")
+
+    assert tail.was_cut()
+    assert tail.read_lines() == directory.log.read_bytes()
+    assert not tail.was_cut()
+
+
+def test_a_reader_who_has_seen_more_than_there_is_begins_anew(tmp_path: Path) -> None:
+    """It was away while the log was cut."""
+    directory = RunDirectory(tmp_path)
+    directory.log.write_bytes(b"new\n")
+
+    tail = LogTail(directory.log, directory.older_log, 70_000)
+
+    assert tail.was_cut()
+    assert tail.read_lines() == b"new\n"

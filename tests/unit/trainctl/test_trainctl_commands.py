@@ -397,6 +397,20 @@ def test_the_growing_log_is_printed_as_it_comes(plane: FakeControlPlane, trainct
     assert trainctl("logs", "7", "-f").stdout == "one\ntwo"
 
 
+def test_that_the_log_was_cut_is_said_beside_it(plane: FakeControlPlane, trainctl: Trainctl, run: Json) -> None:
+    plane.answer("GET /v1/runs/7", run)
+    cut = message("cut", {"older": "/home/runs/7/log.1"}, "0")
+    plane.answer(
+        "GET /v1/runs/7/log",
+        Reply(blocks=[message("log", "one\n", "4"), cut, message("log", "two", "3"), message("end", {})]),
+    )
+
+    printed = trainctl("logs", "7", "-f")
+
+    assert printed.stdout == "one\ntwo"
+    assert printed.stderr == "the log was cut; the end of what came before is in /home/runs/7/log.1\n"
+
+
 def test_a_reader_that_goes_away_is_no_error(plane: FakeControlPlane, run: Json, tmp_path: Path) -> None:
     plane.answer("GET /v1/runs?", {"runs": [run | {"id": number} for number in range(3000)]})
     reading, writing = os.pipe()

@@ -14,8 +14,8 @@ from fastapi.responses import Response, StreamingResponse
 from trainerd.contracts.run_directory import RunDirectory
 from trainerd.control.plane import ControlPlane, Plane
 from trainerd.control.server_sent_events import EventStream, offsets_in
-from trainerd.control.streams import LineFollower, stream_lines, stream_run, stream_text
-from trainerd.control.tails import check_offset, read_chunks, visible_bytes
+from trainerd.control.streams import LineFollower, stream_lines, stream_log, stream_run
+from trainerd.control.tails import LogTail, read_chunks, visible_bytes
 
 router = APIRouter(prefix="/v1/runs/{reference}", tags=["files"])
 
@@ -42,9 +42,9 @@ async def log(plane: Plane, reference: str, accept: Accept = None, last_event_id
     """What the trainer wrote to stdout and stderr."""
     run_id, directory = _find(plane, reference)
     if not _wants_stream(accept):
-        return _whole_file(directory.log, "text/plain; charset=utf-8", whole_lines=False)
+        return _whole_log(directory.log)
     (offset,) = offsets_in(last_event_id, count=1)
-    return EventStream(stream_text(plane, run_id, directory.log, "log", check_offset(directory.log, offset)))
+    return EventStream(stream_log(plane, run_id, LogTail(directory.log, directory.older_log, offset)))
 
 
 @router.get("/follow")
@@ -61,16 +61,22 @@ def _json_lines(
     plane: ControlPlane, run_id: int, path: Path, event: str, accept: str | None, last_event_id: str | None
 ) -> Response:
     if not _wants_stream(accept):
-        return _whole_file(path, "application/jsonl", whole_lines=True)
+        return _whole_lines(path)
     (offset,) = offsets_in(last_event_id, count=1)
     return EventStream(stream_lines(plane, run_id, LineFollower(path, event, offset)))
 
 
-def _whole_file(path: Path, media_type: str, *, whole_lines: bool) -> StreamingResponse:
-    """What the file holds now; of JSON lines, only whole ones."""
-    size_bytes = visible_bytes(path, whole_lines=whole_lines)
+def _whole_lines(path: Path) -> StreamingResponse:
+    """The whole lines that the file holds now."""
+    size_bytes = visible_bytes(path, whole_lines=True)
     length = {"content-length": str(size_bytes)}
-    return StreamingResponse(read_chunks(path, size_bytes), headers=length, media_type=media_type)
+    return StreamingResponse(read_chunks(path, size_bytes), headers=length, media_type="application/jsonl")
+
+
+def _whole_log(path: Path) -> StreamingResponse:
+    """What the log holds now; of unknown length, because it may be cut while it is read."""
+    size_bytes = visible_bytes(path, whole_lines=False)
+    return StreamingResponse(read_chunks(path, size_bytes), media_type="text/plain; charset=utf-8")
 
 
 def _find(plane: ControlPlane, reference: str) -> tuple[int, RunDirectory]:
