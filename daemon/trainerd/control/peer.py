@@ -36,6 +36,7 @@ class PeerProtocol(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn declares it
         super().connection_made(transport)
+        transport.set_write_buffer_limits(high=0)  # what a caller does not read is not made
         self.app_state = {**self.app_state, _STATE_KEY: read_peer(transport.get_extra_info("socket"))}
 
     def send_400_response(self, msg: str) -> None:

@@ -104,7 +104,9 @@ class LineFollower:
         """The new whole lines as messages, a chunk of the file at a time; `id_of` names the offset behind a line."""
         while data := read_whole_lines(self._path, self.offset):
             start, self.offset = self.offset, self.offset + len(data)
-            yield b"".join(encode_message(self._event, line, id_of(end)) for end, line in split_lines(data, start))
+            messages = b"".join(encode_message(self._event, line, id_of(end)) for end, line in split_lines(data, start))
+            del data  # nothing is held twice for a reader who does not read
+            yield messages
 
 
 class _Shown:

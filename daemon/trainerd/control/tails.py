@@ -10,9 +10,10 @@ from trainerd.contracts.errors import UsageError
 from trainerd.contracts.json_lines import end_of_last_line
 
 _CHUNK_BYTES = 1 << 18
+_LOOK_BYTES = 1 << 12  # held several times over for each reader of a stream who does not read
 
 
-def read_whole_lines(path: Path, offset: int, limit_bytes: int = _CHUNK_BYTES) -> bytes:
+def read_whole_lines(path: Path, offset: int, limit_bytes: int = _LOOK_BYTES) -> bytes:
     """The whole lines from byte `offset` on: about `limit_bytes` at most, more where one line is longer.
 
     Empty where there is none yet, no file included; a torn last line is left for later.

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,7 @@ from trainerd.store.state_queries import StateQueries
 
 _log = logging.getLogger(__name__)
 _CHECKPOINT_BYTES = 4 << 20  # size of the write-ahead log at which it is taken into the database, as SQLite's default
+_SHARED_RECORDS = 32  # of the runs that were asked for last
 CORRUPT = "corrupt"  # in the name of a damaged file that is kept
 
 
@@ -234,6 +236,7 @@ class StateReader(StateQueries):
     def __init__(self, path: Path, is_expected: Callable[[], bool] = lambda: False) -> None:
         self._path = path
         self._is_expected = is_expected
+        self._decode_once = lru_cache(_SHARED_RECORDS)(RunRecord.from_json)
         self._connection: sqlite3.Connection | None = None
         self._identity: Identity | None = None
 
@@ -241,6 +244,10 @@ class StateReader(StateQueries):
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+    def _decode(self, text: str) -> RunRecord:
+        """The same record for all who ask for the same run: a thousand who follow it hold it once."""
+        return self._decode_once(text)
 
     def _select(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
         try:

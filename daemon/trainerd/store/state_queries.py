@@ -118,7 +118,10 @@ class StateQueries(ABC):
     def _records(self, statement: str, *values: object) -> list[RunRecord]:
         rows = self._select(statement, *values)
         with self._naming_damage():
-            return [RunRecord.from_json(record) for (record,) in rows]
+            return [self._decode(record) for (record,) in rows]
+
+    def _decode(self, text: str) -> RunRecord:
+        return RunRecord.from_json(text)
 
     @contextmanager
     def _naming_damage(self) -> Iterator[None]:
