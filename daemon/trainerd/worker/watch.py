@@ -1,7 +1,7 @@
 """The worker host's eye on one living trainer: is it silent, what does it use, what has killed it.
 
 Looks at its pulse page and at /proc from outside, so it sees a trainer that holds the GIL, is stopped, or waits for a
-disk. It takes the stacks of one that stalls, and kills one that hangs.
+disk. It takes the stacks of one that stalls, kills one that hangs, and cuts the log of one that says too much.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from trainerd.contracts.states import Reason
 from trainerd.worker.child import Child
 from trainerd.worker.ending import Ending
 from trainerd.worker.liveness import Health, Liveness, PhaseTimes
+from trainerd.worker.log_rotation import limit_log
 from trainerd.worker.oom_kills import OomKills
 
 _log = logging.getLogger(__name__)
@@ -51,6 +52,7 @@ class TrainerWatch:
     def look(self, at: float) -> bool:
         """Look at it at `at` (time.monotonic()) and do what its silence calls for; whether its health has changed."""
         self._oom_kills.look()
+        self._limit_log()
         pulse = read_pulse(self._directory.pulse_page, self._start.attempt)
         before = self.health
         health = self._liveness.look(pulse, at)
@@ -83,6 +85,12 @@ class TrainerWatch:
         self._directory.vitals(self._start.attempt).write_text(
             "".join(json.dumps(point) + "\n" for point in self._vitals)
         )
+
+    def _limit_log(self) -> None:
+        try:
+            limit_log(self._directory)
+        except OSError as error:
+            _log.warning("run %d: its log cannot be cut: %s", self._start.run, error)
 
     def _describe(self, pulse: Pulse | None) -> dict[str, Any]:
         return {
