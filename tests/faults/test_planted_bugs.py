@@ -54,13 +54,13 @@ def daemon_with(bug: str | None, home: Path) -> Iterator[LiveDaemon]:
 def fail_again_and_again(daemon: LiveDaemon, folder: Path) -> None:
     (folder / "crashing_net.py").write_text(test_crashes.CRASHING)
     run = test_crashes.submit_that_crashes(daemon, write_run(folder, "synthetic", "mlp"), "always", "exception")
-    assert daemon.trainctl("wait", run, "--timeout", "10").returncode == 1
+    assert daemon.trainctl("wait", run, "--timeout", "6").returncode == 1
 
 
 def hang(daemon: LiveDaemon, folder: Path) -> None:
     run = daemon.submit(write_run(folder, "synthetic", "cnn"))
     psutil.Process(daemon.await_step(run, 50)["pids"][0]).suspend()
-    test_hangs.assert_hung_and_recovered(daemon, run)
+    test_hangs.assert_hung_and_recovered(daemon, run, seen_within_seconds=8.0)
 
 
 def be_killed(daemon: LiveDaemon, folder: Path) -> None:
@@ -78,9 +78,10 @@ def leave_processes_behind(daemon: LiveDaemon, folder: Path) -> None:
     test_interruptions_leave_nothing.test_when_the_order_returns_no_process_of_the_run_exists(daemon, folder, "pause")
 
 
-def stop_the_supervisor(daemon: LiveDaemon, folder: Path) -> None:
-    watched = test_watchdog.test_one_that_is_stopped_is_started_again_and_the_run_that_trains_loses_no_step
-    watched(daemon, folder, "supervisor")
+def stop_the_supervisor(daemon: LiveDaemon, _folder: Path) -> None:
+    stopped = test_watchdog.await_part(daemon, "supervisor")
+    psutil.Process(stopped).suspend()
+    test_watchdog.await_another(daemon, "supervisor", stopped, seconds=6.0)
 
 
 TRIALS: dict[str, Callable[[LiveDaemon, Path], None]] = {

@@ -43,7 +43,7 @@ def test_one_that_is_stopped_is_started_again_and_the_run_that_trains_loses_no_s
         psutil.Process(stopped).suspend()
         step = step_of(daemon, run)
         poll(lambda step=step: step_of(daemon, run) > step, "the trainer trains on")
-        poll(lambda stopped=stopped: holder_of(daemon.home / f"{part}.lock") not in (None, stopped), f"{part} is back")
+        await_another(daemon, part, stopped)
 
     poll(lambda: daemon.trainctl("status").returncode == 0, "status is answered")
     shown = poll(lambda: (found := daemon.look_at(run))["state"] == "running" and found, "the run is seen to train")
@@ -68,6 +68,10 @@ def await_part(daemon: LiveDaemon, part: str) -> int:
     """The PID of one that has come up."""
     poll(lambda: " up; " in daemon.trainctl("status").stdout, "everything is up", seconds=60)
     return poll(lambda: holder_of(daemon.home / f"{part}.lock"), f"{part} lives")
+
+
+def await_another(daemon: LiveDaemon, part: str, stopped: int, seconds: float = 30.0) -> None:
+    poll(lambda: holder_of(daemon.home / f"{part}.lock") not in (None, stopped), f"{part} is back", seconds)
 
 
 def step_of(daemon: LiveDaemon, run: str) -> int:
