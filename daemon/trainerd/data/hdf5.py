@@ -6,6 +6,7 @@ refused, and nobody can open it for writing while a run reads it.
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import h5py
@@ -43,6 +44,8 @@ class Hdf5Source(Source):
         super().__init__(path, inputs, targets)
         self._file = file
         self._data_sets = {field.name: file[field.key] for field in (inputs, targets)}
+        self._descriptor = file.id.get_vfd_handle()  # HDF5's own
+        self._size_bytes = os.fstat(self._descriptor).st_size
 
     def __len__(self) -> int:
         return int(self._data_sets["inputs"].shape[0])
@@ -54,6 +57,7 @@ class Hdf5Source(Source):
         for start, stop in consecutive_runs(rows):
             self._read_run(field, start, values[position : position + stop - start])
             position += stop - start
+        self._check_size(field, int(rows[0]) if len(rows) else None)
         is_as_asked = np.array_equal(rows, indices)
         return values if is_as_asked else values[places]
 
@@ -88,6 +92,13 @@ class Hdf5Source(Source):
                 raise DataError(f"cannot be read: {error}", self.file, field.key, start) from error
             for number in range(len(values)):  # which row is it?
                 self._read_run(field, start + number, values[number : number + 1])
+
+    def _check_size(self, field: FieldSchema, row: int | None) -> None:
+        """Raises DataError where the file has shrunk: HDF5 reads zeros behind its end, and calls that no error."""
+        size_bytes = os.fstat(self._descriptor).st_size
+        if size_bytes < self._size_bytes:
+            why = f"the file has shrunk from {self._size_bytes} to {size_bytes} bytes while it was read"
+            raise DataError(why, self.file, field.key, row)
 
     def _refused_marks(self, why: str, **details: Any) -> SpecificationRefused:
         return SpecificationRefused([Finding(why, file=self.file, key="data.split.key", **details)])
