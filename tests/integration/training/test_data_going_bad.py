@@ -88,7 +88,43 @@ def test_data_that_goes_bad_ends_the_run_with_its_place_and_a_checkpoint_before_
     write: Callable[[Path, np.ndarray], None],
     damage: Callable[[Path], None],
 ) -> None:
-    path = tmp_path / f"samples.{kind}"
+    run, path = run_with_damage(make_run, tmp_path, monkeypatch, kind, write, damage)
+
+    assert run.train() == 1
+
+    [finishing] = run.events("finishing")
+    assert (finishing["state"], finishing["reason"]) == ("failed", "data_error")
+    assert f"{path}, key x, row " in finishing["error"] or f"{path}, key y, row " in finishing["error"]
+    newest = verify(list_checkpoints(run.directory.checkpoints)[0]).manifest.step
+    assert finishing["step"] - EVERY_STEPS <= newest <= finishing["step"]
+
+
+@pytest.mark.parametrize(("kind", "write"), [("hdf5", write_hdf5), ("parquet", write_parquet)])
+def test_data_that_is_deleted_is_read_on_by_the_run_that_has_it_open(
+    make_run: Callable[..., Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    write: Callable[[Path, np.ndarray], None],
+) -> None:
+    """Only its name is gone, until the run ends."""
+    run, path = run_with_damage(make_run, tmp_path, monkeypatch, kind, write, Path.unlink)
+
+    assert run.train() == 0
+
+    assert not path.exists()
+
+
+def run_with_damage(
+    make_run: Callable[..., Any],
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    write: Callable[[Path, np.ndarray], None],
+    damage: Callable[[Path], None],
+) -> tuple[Any, Path]:
+    """A run whose file is damaged at a step of it, and that file."""
+    path = folder / f"samples.{kind}"
     write(path, np.random.default_rng(1).standard_normal((ROWS, FEATURES), np.float32))
     run = make_run(configuration(path, kind))
     beat = PulseWriter.beat
@@ -100,10 +136,4 @@ def test_data_that_goes_bad_ends_the_run_with_its_place_and_a_checkpoint_before_
 
     monkeypatch.setattr(PulseWriter, "beat", beat_and_damage)
 
-    assert run.train() == 1
-
-    [finishing] = run.events("finishing")
-    assert (finishing["state"], finishing["reason"]) == ("failed", "data_error")
-    assert f"{path}, key x, row " in finishing["error"] or f"{path}, key y, row " in finishing["error"]
-    newest = verify(list_checkpoints(run.directory.checkpoints)[0]).manifest.step
-    assert finishing["step"] - EVERY_STEPS <= newest <= finishing["step"]
+    return run, path
