@@ -53,7 +53,7 @@ def _after_a_failure(record: RunRecord) -> NextStep:
             smaller = f"{anew} {_smaller_batch(record)}"
             return NextStep(retry, f"once more memory is free; or begin anew with smaller batches: {smaller}")
         case Reason.DATA_ERROR:
-            return NextStep(retry, "once the data is mended: the error names the place")
+            return NextStep(retry, "once the data is mended; where that has changed it, with --accept-changed-data")
         case Reason.DISK_FULL:
             return NextStep(retry, "once there is room on the disk that the error names")
         case Reason.HANG:

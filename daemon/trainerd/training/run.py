@@ -173,7 +173,7 @@ class Run:
             self.write_metrics()
             self.keeper.close()
         else:
-            self._save_last_checkpoint()
+            self.save_last_checkpoint()
         self.pulse.acknowledge(asked.number)
         self.pulse.enter(Phase.ENDING)
         if asked.order is Order.INTERRUPT and self.ballast.is_given_up:
@@ -184,7 +184,7 @@ class Run:
         return ending
 
     def _conclude(self, ending: Ending) -> Ending:
-        self._save_last_checkpoint()
+        self.save_last_checkpoint()
         self.pulse.enter(Phase.ENDING)
         return ending
 
@@ -196,8 +196,11 @@ class Run:
         self.keeper.save(self.state(), periodic=periodic, order=order)
         self.pulse.enter(Phase.STEP)
 
-    def _save_last_checkpoint(self) -> None:
-        """Commit this very step, for an order that still waits too, and go on only when everything is durable."""
+    def save_last_checkpoint(self) -> None:
+        """Commit this very step, for an order that still waits too, and go on only when everything is durable.
+
+        Only where the run stands between two steps: also in a validation, which is done again.
+        """
         self.pulse.enter(Phase.CHECKPOINT)
         self.keeper.close()
         self.keeper.save(self.state(), order=self._take_checkpoint_order())

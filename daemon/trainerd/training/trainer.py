@@ -13,7 +13,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from trainerd.contracts.errors import ExitCode, TrainerdError
+from trainerd.contracts.errors import DataError, ExitCode, TrainerdError
 from trainerd.contracts.full_disk import is_for_want_of_space
 from trainerd.contracts.journal import Event, Journal
 from trainerd.contracts.pages import Order
@@ -94,13 +94,15 @@ def _say_last_word(word: dict[str, Any], line: str, journal: Journal, say: Calla
 def _leave_traces(error: BaseException, run: Run | None) -> None:
     """Save what helps to understand the end, and the best state if it is in memory only: it was finite when taken.
 
-    Where even that fails, the last word in the journal still comes.
+    Bad data is met between two steps, so that is a state to go on from once the data is mended. Where even that fails,
+    the last word in the journal still comes.
     """
     if not isinstance(error, TrainerdError):
         with suppress(OSError):
             traceback.print_exc()
     if run:
-        for leave in (run.write_metrics, run.trace.end, run.keeper.finish):
+        save = [run.save_last_checkpoint] if isinstance(error, DataError) else []
+        for leave in (*save, run.write_metrics, run.trace.end, run.keeper.finish):
             with suppress(Exception):
                 leave()
 

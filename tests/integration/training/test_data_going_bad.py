@@ -96,7 +96,12 @@ def test_data_that_goes_bad_ends_the_run_with_its_place_and_a_checkpoint_before_
     assert (finishing["state"], finishing["reason"]) == ("failed", "data_error")
     assert f"{path}, key x, row " in finishing["error"] or f"{path}, key y, row " in finishing["error"]
     newest = verify(list_checkpoints(run.directory.checkpoints)[0]).manifest.step
-    assert finishing["step"] - EVERY_STEPS <= newest <= finishing["step"]
+    assert newest == finishing["step"] >= BAD_AT_STEP
+
+    write(path, the_data())
+    assert run.train() == 0
+    assert [resumed["step"] for resumed in run.events("resumed")] == [newest]
+    assert run.events("replay_differed") == []
 
 
 @pytest.mark.parametrize(("kind", "write"), [("hdf5", write_hdf5), ("parquet", write_parquet)])
@@ -115,6 +120,10 @@ def test_data_that_is_deleted_is_read_on_by_the_run_that_has_it_open(
     assert not path.exists()
 
 
+def the_data() -> np.ndarray:
+    return np.random.default_rng(1).standard_normal((ROWS, FEATURES), np.float32)
+
+
 def run_with_damage(
     make_run: Callable[..., Any],
     folder: Path,
@@ -125,7 +134,7 @@ def run_with_damage(
 ) -> tuple[Any, Path]:
     """A run whose file is damaged at a step of it, and that file."""
     path = folder / f"samples.{kind}"
-    write(path, np.random.default_rng(1).standard_normal((ROWS, FEATURES), np.float32))
+    write(path, the_data())
     run = make_run(configuration(path, kind))
     beat = PulseWriter.beat
 
