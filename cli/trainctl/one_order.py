@@ -18,6 +18,8 @@ from trainerd.contracts.errors import ExitCode, TrainerdError
 
 def carry_out(arguments: Sequence[str]) -> int:
     """Carry out one command line and write all that it says; the exit code that stands for its end."""
+    if sys.stdout is None:  # the caller has closed it
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - until the process ends
     try:
         code = _answer(arguments)
         sys.stdout.flush()
@@ -25,6 +27,10 @@ def carry_out(arguments: Sequence[str]) -> int:
     except BrokenPipeError:
         _drop_output()
         return ExitCode.DONE  # the reader of our output has seen enough
+    except OSError as error:
+        _drop_output()
+        say(f"cannot write the answer to standard output: {error.strerror or error}")
+        return ExitCode.FAILED
 
 
 def _answer(arguments: Sequence[str]) -> int:

@@ -59,10 +59,7 @@ def test_a_checkpoint_that_takes_longer_than_the_grace_and_makes_progress_is_wai
 def test_a_checkpoint_that_is_stuck_is_given_up_after_the_grace_and_the_older_one_is_whole(
     daemon: LiveDaemon, configuration: Path
 ) -> None:
-    runs = [daemon.submit(configuration, "checkpoint.every_steps=1000") for _ in range(RUNS)]
-    for run in runs:
-        daemon.await_step(run, 20)
-        assert daemon.trainctl("checkpoint", run).returncode == 0
+    runs = [daemon.submit(configuration, "checkpoint.every_steps=20") for _ in range(RUNS)]
     with slow_disk(daemon, runs, fsync_seconds=600.0):
         os.kill(daemon.pid, signal.SIGTERM)
         poll(lambda: told_of_a_kill(daemon) == RUNS, "the trainers are given up", seconds=60)
@@ -75,7 +72,7 @@ def test_a_checkpoint_that_is_stuck_is_given_up_after_the_grace_and_the_older_on
     daemon.start()
     for run in runs:
         assert await_resumption(directory_of(daemon, run), attempt=2)["step"] == committed[run] > 0
-    assert_all_complete_exactly(daemon, configuration, runs)
+    assert_all_complete_exactly(daemon, configuration, runs, every_steps=20)
 
 
 def told_of_a_kill(daemon: LiveDaemon) -> int:
@@ -108,10 +105,12 @@ def delayed_fsyncs(pid: int, seconds: float, log: Path) -> Iterator[None]:
     strace.wait()
 
 
-def assert_all_complete_exactly(daemon: LiveDaemon, configuration: Path, runs: list[str]) -> None:
+def assert_all_complete_exactly(
+    daemon: LiveDaemon, configuration: Path, runs: list[str], every_steps: int = 1000
+) -> None:
     if not daemon.is_up():
         daemon.start()
-    expected = daemon.submit(configuration, "checkpoint.every_steps=1000")
+    expected = daemon.submit(configuration, f"checkpoint.every_steps={every_steps}")
     assert daemon.trainctl("wait", expected, *runs).returncode == 0
     for run in runs:
         assert_same_end(directory_of(daemon, run), directory_of(daemon, expected))

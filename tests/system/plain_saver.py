@@ -20,6 +20,7 @@ FILES = {"model.safetensors": b"w" * 150_000, "optimizer.safetensors": b"m" * 70
 
 def save(checkpoints: Path, step: int) -> Path:
     """Commit a checkpoint of this step."""
+    checkpoints.mkdir(exist_ok=True)
     final = checkpoints / f"step-{step:09d}"
     manifest = Manifest(run="1", attempt=1, step=step, epoch=0, periodic=True, pinned=False)
     commit_directory(final, FILES, manifest)

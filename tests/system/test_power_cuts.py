@@ -33,7 +33,11 @@ WRITES = 60  # more than are done until then
 
 pytestmark = pytest.mark.system
 TRIALS = pytest.mark.parametrize(
-    "trials", [10, pytest.param(200, marks=[pytest.mark.torture, pytest.mark.timeout(3600)])]
+    "trials",
+    [
+        pytest.param(5, marks=pytest.mark.timeout(600)),
+        pytest.param(200, marks=[pytest.mark.torture, pytest.mark.timeout(3600)]),
+    ],
 )
 
 
@@ -53,7 +57,8 @@ def test_every_checkpoint_that_was_told_of_survives_a_power_cut(disk: Disk, tria
 @pytest.mark.parametrize("left_out", ["files", "directories"])
 def test_a_saver_that_leaves_out_a_sync_is_caught(disk: Disk, left_out: str) -> None:
     """So the test above can fail: the disk does lose what was not synced. (A later save would sync this one's name.)"""
-    assert find_loss_of_checkpoints(disk, range(1, 2), lines=2, WITHOUT_FSYNC=left_out)
+    planted = (find_loss_of_checkpoints(disk, range(1, 2), lines=2, WITHOUT_FSYNC=left_out) for _ in range(10))
+    assert any(planted), "on a slow machine the kernel may have written it by itself, but each time?"
     assert find_loss_of_checkpoints(disk, range(1, 2), lines=2) is None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 
 import click
@@ -15,12 +16,22 @@ from trainctl.waiting import await_run, exit_code_of
 from trainerd.contracts.errors import ExitCode
 
 
+def _a_number(_ctx: click.Context, _option: click.Parameter, value: float | None) -> float | None:
+    if value is not None and math.isnan(value):
+        raise click.BadParameter("nan is no length of time")
+    return value
+
+
 @click.command(
     "wait", epilog=examples("trainctl wait 7", "trainctl wait 7 8 --timeout 3600", "trainctl wait && ./publish.sh")
 )
 @runs_argument
 @click.option(
-    "--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="Give up after so long, with exit code 124."
+    "--timeout",
+    type=click.FloatRange(min=0),
+    metavar="SECONDS",
+    callback=_a_number,
+    help="Give up after so long, with exit code 124.",
 )
 @daemon_option
 def command(references: tuple[str, ...], timeout: float | None, daemon: Daemon) -> int:

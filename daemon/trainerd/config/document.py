@@ -92,7 +92,7 @@ class _Builder:
     def document(self) -> Node:
         first = next(self._events, None)
         if first is None:
-            return Scalar(None, Place(self._source, 1, 1), "")
+            return Scalar(None, Place(self._source, 1, 1) if self._source.has_lines else Place(self._source), "")
         node = self._node(first, ())
         assert next(self._events, None) is None
         return node

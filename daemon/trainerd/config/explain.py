@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from difflib import get_close_matches
 from string import ascii_letters
 from typing import Any
@@ -93,13 +95,20 @@ def _nearest_value(scalar: Scalar, schema: Schema) -> str | None:
     if "boolean" in types:
         return {"yes": "true", "on": "true", "no": "false", "off": "false"}.get(scalar.written.lower())
     if "string" in types and not choices:
-        return f'"{scalar.written}"' if isinstance(scalar.value, int | float) else None
+        is_meant = isinstance(scalar.value, int | float) and _fits(scalar.written, branches)
+        return f'"{scalar.written}"' if is_meant else None
     return _nearest_number(scalar, types) if types & {"integer", "number"} else None
 
 
+def _fits(word: str, branches: Sequence[Schema]) -> bool:
+    """Whether a text is of a form that one of the branches asks for."""
+    patterns = [branch.get("pattern") for branch in branches if branch.get("type") == "string"]
+    return any(pattern is None or re.search(pattern, word) for pattern in patterns)
+
+
 def _nearest_number(scalar: Scalar, types: set[str | None]) -> str | None:
-    """The number that a quoted one, one with letters after it, or a fraction such as 1e3 stands for."""
-    digits = scalar.written.rstrip(ascii_letters + " ")
+    """The number that a quoted one, one with letters or underscores, or a fraction such as 1e3 stands for."""
+    digits = scalar.written.rstrip(ascii_letters + " ").replace("_", "")
     try:
         number = float(digits)
     except ValueError:

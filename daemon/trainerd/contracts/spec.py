@@ -86,6 +86,13 @@ class SampleField(Section):
     range: tuple[float, float] | None = Field(None, description="Smallest and largest value allowed; null for any.")
     finite: bool = Field(True, description="Refuse NaN and infinity.")
 
+    @field_validator("range")
+    @classmethod
+    def _is_a_range(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
+        if value is not None and not value[0] <= value[1]:
+            raise ValueError("no value lies in it: give the smallest first")
+        return value
+
 
 class Split(Section):
     """Which samples validate: a fraction chosen by a seed, or the samples that a key in the file marks."""

@@ -120,9 +120,14 @@ def _read_configuration(plane: ControlPlane, record: RunRecord) -> tuple[str, st
         text = directory.spec.read_text(encoding="utf-8")
     except OSError as error:
         if not directory.path.exists():
-            raise NotAllowed(f"run {record.id} cannot go on: its run directory is gone; legal now: remove") from error
+            raise NotAllowed(_explain_without_directory(record)) from error
         raise DiskError(f"cannot be read: {error.strerror or error}", str(directory.spec)) from error
     return str(Path(record.spec.get("source") or directory.spec)), _SOURCE_LINE.sub("", text)
+
+
+def _explain_without_directory(record: RunRecord) -> str:
+    legal = [verb for verb in legal_verbs(record.state) if verb not in (Verb.RESUME, Verb.RETRY)]
+    return f"run {record.id} cannot go on: its run directory is gone; legal now: {', '.join(legal)}"
 
 
 def _explain_no_start(record: RunRecord) -> str:

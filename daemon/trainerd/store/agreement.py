@@ -16,7 +16,15 @@ def check_log_reaches_state(command_log: Path, newest_number: int, state: Path, 
     if newest_number < applied_position:
         raise DiskError(
             f"ends at command {newest_number}, but {state} has applied command {applied_position}: this is another or "
-            "an older command log. Put the right one back (with its -wal file), or fold the state anew from this log "
-            "and the run directories with: trainerd rebuild",
+            f"an older command log. Put the right one back (with its -wal file), or {_instead(newest_number)}",
             str(command_log),
         )
+
+
+def _instead(newest_number: int) -> str:
+    if newest_number:
+        return "fold the state anew from this log and the run directories with: trainerd rebuild"
+    return (
+        "move it and the state away: the daemon then begins with an empty queue, and the directories of the runs that "
+        "there were stay as they are"
+    )

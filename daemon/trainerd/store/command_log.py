@@ -18,6 +18,7 @@ from typing import Any
 from trainerd.contracts.commands import Command, CommandKind
 from trainerd.contracts.errors import Damaged, UsageError
 from trainerd.contracts.journal import now
+from trainerd.contracts.run_directory import run_ids
 from trainerd.store.database import (
     find_fault,
     lock_for_writing,
@@ -170,7 +171,8 @@ class CommandLogReader:
 
 def _open_sound(path: Path) -> sqlite3.Connection:
     """The writing connection to a log in which no fault is found. Raises Damaged."""
-    if why := find_outer_damage(path):
+    why = find_outer_damage(path)
+    if why and not _was_never_finished(path):
         raise Damaged(why, str(path))
     connection = open_for_writing(path, COMMAND_LOG)
     try:
@@ -180,6 +182,13 @@ def _open_sound(path: Path) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _was_never_finished(path: Path) -> bool:
+    """Whether a first start was cut off as it made the log: SQLite makes an empty file first. There are no runs yet."""
+    parts = [path, path.with_name(path.name + "-wal")]
+    is_empty = not any(part.exists() and part.stat().st_size for part in parts)
+    return is_empty and not run_ids(path.parent / "runs")
 
 
 @contextmanager

@@ -67,7 +67,9 @@ def _refuse_without_log(home: Home) -> None:
     if directories or _applied_position(home):
         raise DiskError(
             f"holds no command, though there are {directories} run directories: without the command log the state "
-            "cannot be rebuilt, and nothing was changed. Put the log back (with its -wal file)",
+            "cannot be rebuilt, and nothing was changed. Put the log back (with its -wal file). Where there is none, "
+            f"move it and {home.state.name} away: the daemon then begins with an empty queue, and the run directories "
+            "stay",
             str(home.command_log),
         )
 

@@ -18,6 +18,11 @@ class Progress:
         """The running epoch, from 1."""
         return self.epochs_finished + 1
 
+    @property
+    def is_inside_epoch(self) -> bool:
+        """Whether an epoch has begun and is not over; its validation belongs to it."""
+        return self.batches_used > 0
+
     def advance(self, batches: int) -> None:
         self.step += 1
         self.batches_used += batches

@@ -70,9 +70,12 @@ class Run:
     # The words of the loop, in its order.
 
     def remaining_epochs(self) -> Iterator[int]:
-        """The numbers of the epochs still to be trained, the running one first. None are left after convergence."""
+        """The numbers of the epochs still to be trained, the running one first. None are left after convergence.
+
+        One that is under way is brought to its end, whatever has been changed since: runs end between two epochs.
+        """
         self.pulse.enter(Phase.COMPILING)
-        while self.progress.epochs_finished < self.spec.trainer.max_epochs and not self.has_converged():
+        while self.progress.is_inside_epoch or not (self._has_had_its_epochs() or self.has_converged()):
             self.pulse.set_epoch(self.progress.epoch)
             self.epoch_started = time.perf_counter()
             self.update.model.train()
@@ -122,6 +125,9 @@ class Run:
     def has_converged(self) -> bool:
         """Whether early stopping has run out of patience."""
         return self.watch is not None and self.standing.is_exhausted(self.watch)
+
+    def _has_had_its_epochs(self) -> bool:
+        return self.progress.epochs_finished >= self.spec.trainer.max_epochs
 
     @contextmanager
     def measuring(self) -> Iterator[Means]:

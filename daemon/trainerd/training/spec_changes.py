@@ -101,7 +101,7 @@ _TABLE: Mapping[str, Rule] = {
     "optimizer.args": _applied(_FROM_NOW_ON, _ANOTHER_RUN),
     "optimizer.args.amsgrad": _refused("the saved state is not made for it"),
     "schedule": _applied(f"{_FROM_NOW_ON}, at the step where the run stands", _ANOTHER_RUN),
-    "trainer.max_epochs": _applied("the run ends later or sooner"),
+    "trainer.max_epochs": _applied("the run ends later or sooner, at the end of an epoch"),
     "trainer.precision": _applied(_FROM_NOW_ON, _ANOTHER_RUN),
     "trainer.grad_clip": _applied(_FROM_NOW_ON, _ANOTHER_RUN),
     "trainer.accumulate": _refused("it decides which batches make a step"),

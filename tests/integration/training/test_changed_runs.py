@@ -208,6 +208,32 @@ def test_changes_that_touch_no_step_leave_a_replay_exact(stopped: Any) -> None:
     assert last_event(stopped, "resumed")["exactness"] == "exact"
 
 
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (("patience: 100", "patience: 1"), "early_stopping"),
+        (("max_epochs: 4", "max_epochs: 1"), "finished"),
+    ],
+    ids=["less patience", "fewer epochs"],
+)
+@pytest.mark.parametrize("step", [8, 11, 12])
+def test_a_run_that_is_to_end_sooner_brings_the_epoch_under_way_to_its_end(
+    make_run: Callable[..., Any], tmp_path: Path, change: tuple[str, str], reason: str, step: int
+) -> None:
+    """Its validation included: stopped inside epoch 2, at its last update at the latest."""
+    write_samples(tmp_path / "samples.h5", seed=0)
+    run = make_run(FROM_FILE + 'early_stopping: {"patience": 100, "min_delta": 1000}\n')
+    assert run.train_until(step, Order.STOP) == 75
+    assert last_event(run, "finishing")["epoch"] == 1
+    change_spec(run, change)
+
+    assert run.train() == 0
+
+    finishing = last_event(run, "finishing")
+    assert (finishing["reason"], finishing["step"], finishing["epoch"]) == (reason, 12, 2)
+    assert [line["step"] for line in run.metrics() if line["split"] == "val"] == [6, 12]
+
+
 def test_a_run_whose_environment_has_changed_says_so(stopped: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "__version__", "0.0.1")
     assert stopped.train() == 0

@@ -146,3 +146,17 @@ def test_yes_is_text_and_true_is_suggested(tmp_path: Path) -> None:
     (finding,) = refusal(tmp_path / "run.yaml", text)
 
     assert (finding.key, finding.found, finding.suggestion) == ("data.shuffle", "'yes'", "true")
+
+
+def test_a_range_in_which_no_value_lies_is_a_mistake_of_the_configuration(tmp_path: Path) -> None:
+    [finding] = refusal(tmp_path / "tiny.yaml", TINY.replace("inputs: {", "inputs: {range: [5, 1], "))
+
+    assert (finding.key, finding.line is not None) == ("data.inputs.range", True)
+    assert "no value lies in it" in str(finding)
+
+
+@pytest.mark.parametrize(("override", "suggestion"), [("name=5", None), ("optimizer.lr=1_0", "10")])
+def test_what_is_suggested_would_be_taken(tmp_path: Path, override: str, suggestion: str | None) -> None:
+    [finding] = refusal(tmp_path / "tiny.yaml", TINY, override)
+
+    assert finding.suggestion == suggestion

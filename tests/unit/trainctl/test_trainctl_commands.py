@@ -209,6 +209,24 @@ def test_wait_exits_with_the_worst_end(
     assert trainctl("wait", "1", "2").returncode == exit_code
 
 
+def test_nan_is_no_timeout(trainctl: Trainctl) -> None:
+    refused = trainctl("wait", "7", "--timeout", "nan")
+
+    assert (refused.returncode, "nan is no length of time" in refused.stderr) == (2, True)
+
+
+def test_an_answer_that_cannot_be_written_is_said_so_in_one_line(plane: FakeControlPlane, tmp_path: Path) -> None:
+    plane.answer("GET /v1/status", STATUS)
+    command = [sys.executable, "-m", "trainctl", "status"]
+    with open("/dev/full", "w") as full:
+        shown = subprocess.run(
+            command, env={**os.environ, "TRAINERD_HOME": str(tmp_path)}, stdout=full, stderr=subprocess.PIPE, text=True
+        )
+
+    assert shown.returncode == 1
+    assert shown.stderr == "cannot write the answer to standard output: No space left on device\n"
+
+
 def test_wait_gives_up_after_its_timeout(plane: FakeControlPlane, trainctl: Trainctl, run: Json) -> None:
     plane.answer("GET /v1/runs/7", run)
     plane.answer("GET /v1/runs/7/wait?timeout=0.000&until=settled", run)

@@ -62,6 +62,7 @@ def save_checkpoint(directory: Path, step: int, text: str = TEXT) -> Path:
     }
     path = directory / "checkpoints" / f"step-{step:09d}"
     files = {DOCUMENT_FILE: json.dumps(training).encode(), MODEL_FILE: bytes(64)}
+    path.parent.mkdir(parents=True, exist_ok=True)
     commit_directory(path, files, Manifest("7", 1, step, 26, periodic=True, pinned=False))
     return path
 

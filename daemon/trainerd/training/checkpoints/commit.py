@@ -95,7 +95,7 @@ def commit_directory(
     """
     temporary = final.with_name(TEMPORARY_PREFIX + final.name)
     shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
+    temporary.mkdir()  # with nothing above it: where somebody has removed the run, half of it must not come back
     try:
         entries = {name: write_durably(temporary / name, content, show_progress) for name, content in files.items()}
         complete = replace(manifest, committed_at=journal.now(), files=entries)
