@@ -1,7 +1,7 @@
 """`python plain_store.py log|state HOME [COUNT]`: appends to a command log, or to a state, and tells what it was told.
 
 Each of COUNT numbers is one transaction; where one is refused it goes on with the next. Where the file cannot be opened
-it is tried again. What is neither stored nor refused by DiskError ends it with a traceback.
+it is tried OPENED_AGAIN times more. What is neither stored nor refused by DiskError ends it with a traceback.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from trainerd.store.command_log import CommandLog, CommandLogReader
 from trainerd.store.state import StateReader, StateWriter
 
 COUNT = 5
+OPENED_AGAIN = 2  # as often as a disk is full that is full for two calls; one without power stays as it is
 LOG, STATE = "commands.sqlite", "state.sqlite"
 
 Opened = tuple[Callable[[int], object], Callable[[], None]]  # stores a number; closes the file
@@ -43,11 +44,12 @@ def store_one(kind: str, home: Path, number: int) -> None:
 
 
 def opened(open_one: Callable[[Path], Opened], home: Path) -> Opened:
-    while True:
+    for _ in range(OPENED_AGAIN):
         try:
             return open_one(home)
         except DiskError as error:
             tell(f"opening refused: {error}")
+    return open_one(home)
 
 
 def open_log(home: Path) -> Opened:
