@@ -142,10 +142,14 @@ class PulseWriter:
         self._slot[_PHASE] = phase
         self._slot[_BEAT] = time.monotonic_ns()
 
+    def show_life(self) -> None:
+        """Beat without a step, within something that takes long."""
+        self._slot[_BEAT] = time.monotonic_ns()
+
     def show_progress(self) -> None:
         """Beat from another thread, where the loop waits for a checkpoint: in any other phase the loop has to."""
         if self._slot[_PHASE] == Phase.CHECKPOINT:
-            self._slot[_BEAT] = time.monotonic_ns()
+            self.show_life()
 
     def set_epoch(self, epoch: int) -> None:
         self._slot[_EPOCH] = epoch

@@ -81,7 +81,7 @@ def open_run(attempt: Attempt) -> Run:
     spec = read_spec(attempt.directory.spec)
     if findings := check_monitor(spec):
         raise SpecificationRefused(findings)
-    found = find_resume(attempt.directory, attempt.journal, spec)
+    found = find_resume(attempt.directory, attempt.journal, spec, attempt.pulse.show_life)
     device = _prepare_process(spec, found.state if found else None)
     source = open_source(spec.data)
     if found:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from trainerd.contracts.errors import CorruptCheckpoint, DataError, SpecificationRefused
@@ -37,7 +38,9 @@ class Resume:
         return any(change.key == section or change.key.startswith(f"{section}.") for change in self.changes)
 
 
-def find_resume(directory: RunDirectory, journal: Journal, spec: RunSpec) -> Resume | None:
+def find_resume(
+    directory: RunDirectory, journal: Journal, spec: RunSpec, show_progress: Callable[[], None]
+) -> Resume | None:
     """The newest checkpoint that verifies; None only if the run has never had any.
 
     Raises CorruptCheckpoint if it had and none is left, SpecificationRefused for changes that would make another run.
@@ -46,7 +49,7 @@ def find_resume(directory: RunDirectory, journal: Journal, spec: RunSpec) -> Res
     def report(name: str, why: str) -> None:
         journal.record(Event.CHECKPOINT_SKIPPED, path=name, why=why)
 
-    verified = newest_verified(directory.checkpoints, report)
+    verified = newest_verified(directory.checkpoints, report, show_progress)
     if verified is None:
         if has_committed_checkpoint(directory.events):
             raise CorruptCheckpoint(str(directory.checkpoints))

@@ -160,6 +160,7 @@ class Run:
             self.update.schedule.observe(self.standing.last)
         self._report_epoch(epoch, step, train_loss, measured)
         if self.watch and self.standing.best_step == step:
+            self.pulse.enter(Phase.CHECKPOINT)  # it may have to wait for one that is being written
             self.keeper.hold_best(self.state())
 
     # The endings.

@@ -219,3 +219,15 @@ def pages_in_memory(path: Path) -> int:
         address = np.frombuffer(mapped, np.uint8).ctypes.data
         assert libc.mincore(ctypes.c_void_p(address), ctypes.c_size_t(size), resident) == 0, ctypes.get_errno()
         return sum(each & 1 for each in resident)
+
+
+def test_who_checks_or_writes_a_large_checkpoint_shows_progress_on_the_way(tmp_path: Path) -> None:
+    """Or a slow disk would look like a trainer that hangs."""
+    beats: list[str] = []
+    files = {"model.safetensors": bytes(3 << 20), "training.json": b"{}"}
+    path = tmp_path / "step-000000007"
+    commit_directory(path, files, manifest(7), lambda: beats.append("written"))
+    verify(path, lambda: beats.append("read"))
+
+    assert beats.count("written") >= len(files)
+    assert beats.count("read") >= 3

@@ -29,7 +29,7 @@ _SYNCED_AT_A_TIME_BYTES = 1 << 28
 ShowProgress = Callable[[], None]
 
 
-def _tell_nobody() -> None:
+def tell_nobody() -> None:
     """For who waits for a file without a witness."""
 
 
@@ -86,7 +86,7 @@ def _checksum(fields: Mapping[str, Any]) -> str:
 
 
 def commit_directory(
-    final: Path, files: Mapping[str, memoryview | bytes], manifest: Manifest, show_progress: ShowProgress = _tell_nobody
+    final: Path, files: Mapping[str, memoryview | bytes], manifest: Manifest, show_progress: ShowProgress = tell_nobody
 ) -> Manifest:
     """Publish `files` as the directory `final`; returns the manifest with the time, sizes and checksums filled in.
 
@@ -109,7 +109,7 @@ def commit_directory(
     return complete
 
 
-def write_durably(path: Path, content: memoryview | bytes, show_progress: ShowProgress = _tell_nobody) -> FileEntry:
+def write_durably(path: Path, content: memoryview | bytes, show_progress: ShowProgress = tell_nobody) -> FileEntry:
     """Write a new file in blocks, its checksum on the way, and fsync it; `show_progress` hears of what is on the disk.
 
     A large file is synced now and then on the way: a slow disk that makes progress must not look like a stuck one.

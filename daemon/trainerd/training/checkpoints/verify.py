@@ -12,7 +12,7 @@ from pathlib import Path
 import xxhash
 
 from trainerd.contracts.errors import CorruptCheckpoint
-from trainerd.training.checkpoints.commit import MANIFEST, Manifest
+from trainerd.training.checkpoints.commit import MANIFEST, Manifest, ShowProgress, tell_nobody
 
 DAMAGED_PREFIX = "damaged-"
 _PREFIX = "step-"
@@ -31,12 +31,12 @@ class Verified:
     manifest: Manifest
 
 
-def verify(path: Path) -> Verified:
-    """Check every file of a checkpoint against its manifest. Raises Damaged."""
+def verify(path: Path, show_progress: ShowProgress = tell_nobody) -> Verified:
+    """Check every file of a checkpoint against its manifest; a large one takes time. Raises Damaged."""
     manifest = read_manifest(path)
     for name, entry in manifest.files.items():
         try:
-            size, checksum = _measure(path / name)
+            size, checksum = _measure(path / name, show_progress)
         except OSError as error:
             raise _as_damage(name, error) from error
         if size != entry.bytes:
@@ -71,7 +71,9 @@ def list_checkpoints(checkpoints: Path) -> list[Path]:
     return [checkpoints / f"{_PREFIX}{step}" for step in sorted(filter(str.isdecimal, steps), key=int, reverse=True)]
 
 
-def newest_verified(checkpoints: Path, report_damage: Callable[[str, str], None]) -> Verified | None:
+def newest_verified(
+    checkpoints: Path, report_damage: Callable[[str, str], None], show_progress: ShowProgress = tell_nobody
+) -> Verified | None:
     """The newest checkpoint that verifies; None if there are none at all.
 
     Damaged ones are renamed to damaged-step-N and reported as (name, why). Raises CorruptCheckpoint if there were
@@ -80,7 +82,7 @@ def newest_verified(checkpoints: Path, report_damage: Callable[[str, str], None]
     damage: dict[str, str] = {}
     for path in list_checkpoints(checkpoints):
         try:
-            return verify(path)
+            return verify(path, show_progress)
         except Damaged as error:
             damage[path.name] = str(error)
             os.rename(path, _free_name_aside(path))
@@ -98,10 +100,11 @@ def _free_name_aside(path: Path) -> Path:
     return next(aside for name in names if not (aside := path.with_name(name)).exists())
 
 
-def _measure(path: Path) -> tuple[int, str]:
+def _measure(path: Path, show_progress: ShowProgress) -> tuple[int, str]:
     digest, size = xxhash.xxh3_128(), 0
     with open(path, "rb") as file:
         while block := file.read(_BLOCK_BYTES):
             digest.update(block)
             size += len(block)
+            show_progress()
     return size, digest.hexdigest()
