@@ -19,7 +19,7 @@ from same_end import STEPS, assert_same_end
 from small_runs import DATA, MODELS, SLOTS, write_run
 
 from tests.acceptance.live_daemon import LiveDaemon
-from tests.frozen_trainer import events, newest_committed, pulse_step, start_of
+from tests.frozen_trainer import events, frozen_inside_epoch, newest_committed, pulse_step, start_of
 from tests.polling import poll
 from trainerd.contracts.locks import holder_of
 from trainerd.contracts.processes import is_alive
@@ -100,18 +100,8 @@ def live_through_kills(daemon: LiveDaemon, run: str) -> None:
     for attempt in range(1, KILLS_PER_RUN + 1):
         aim = part * attempt - random.randrange(part)
         started = poll(lambda attempt=attempt: start_of(directory, attempt), f"{run} starts", seconds=600)
-        poll(
-            lambda aim=aim, attempt=attempt: has_stepped_to(aim, directory, attempt),
-            lambda aim=aim: f"run {run} gets to step {aim}: {events(directory)[-2:]}",
-            seconds=120,
-        )
-        os.kill(started["pid"], signal.SIGKILL)
-
-
-def has_stepped_to(step: int, directory: RunDirectory, attempt: int) -> bool:
-    """In this attempt, not in the one before."""
-    has_begun = any(event["attempt"] == attempt for event in events(directory, "first_step"))
-    return has_begun and pulse_step(directory) >= step
+        with frozen_inside_epoch(aim, directory, attempt):
+            os.kill(started["pid"], signal.SIGKILL)
 
 
 def assert_repeated_little(directory: RunDirectory) -> None:

@@ -58,9 +58,9 @@ def _copy_durably(source: Path, destination: Path) -> None:
     aside = destination.with_name(f".{destination.name}.tmp")
     aside.unlink(missing_ok=True)
     try:
-        with open(source, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            with memoryview(content) as view:
-                write_durably(aside, view)
+        with open(source, "rb") as file:
+            content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        write_durably(aside, memoryview(content))  # never closed by hand: the traceback of an error looks into it
         os.rename(aside, destination)
     except OSError:
         aside.unlink(missing_ok=True)
