@@ -78,7 +78,7 @@ def test_without_the_checksums_the_sweep_finds_what_rots(
     checkpoints: Path, damages: list[Damage], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The sweep itself can fail: a planted bug that trusts every manifest that can be read."""
-    monkeypatch.setattr(verify, "verify", lambda path: Verified(path, read_manifest(path)))
+    monkeypatch.setattr(verify, "verify", lambda path, _show_progress: Verified(path, read_manifest(path)))
     in_tensors = [damage for damage in damages if damage.file != MANIFEST]
     assert sweep(checkpoints, in_tensors) == in_tensors
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -17,10 +16,7 @@ from tests.polling import poll
 from tests.small_disk import full_disk, small_disk
 from trainerd.contracts.run_directory import RunDirectory
 
-pytestmark = [
-    pytest.mark.root,
-    pytest.mark.skipif(os.getuid() != 0, reason="only root can mount a small disk"),
-]
+pytestmark = pytest.mark.system
 
 
 @pytest.fixture(scope="module")

@@ -23,6 +23,8 @@ from small_runs import write_run
 
 from tests.acceptance.live_daemon import LiveDaemon
 
+pytestmark = pytest.mark.system  # none of them needs root, but all take their time
+
 PLANTED = Path(__file__).with_name("planted")
 SETTINGS = f"""\
 slots = 3
