@@ -60,10 +60,10 @@ def test_runs_whose_trainers_are_killed_five_times_each_end_in_the_same_bits(
 ) -> None:
     """And repeat at most the steps behind the checkpoints that were being written."""
     kinds = list(itertools.islice(itertools.cycle(KINDS), count))
-    runs = [submit(daemon, uninterrupted(kind).configuration) for kind in kinds]
+    configurations = [uninterrupted(kind).configuration for kind in kinds]
 
-    with ThreadPoolExecutor(SLOTS) as threads:
-        list(threads.map(partial(live_through_kills, daemon), runs))
+    with ThreadPoolExecutor(SLOTS) as threads:  # as many as train at a time, so that none trains unseen
+        runs = list(threads.map(partial(live_through_kills, daemon), configurations))
     assert daemon.trainctl("wait", *runs).returncode == 0
 
     for run, kind in zip(runs, kinds, strict=True):
@@ -94,14 +94,16 @@ def submit(daemon: LiveDaemon, configuration: Path) -> str:
     return daemon.submit(configuration, *overrides)
 
 
-def live_through_kills(daemon: LiveDaemon, run: str) -> None:
-    """Kill its trainer at a random step of each part of the run."""
+def live_through_kills(daemon: LiveDaemon, configuration: Path) -> str:
+    """A run whose trainer has been killed at a random step of each of its parts but the last."""
+    run = submit(daemon, configuration)
     directory, part = directory_of(daemon, run), STEPS // (KILLS_PER_RUN + 1)
     for attempt in range(1, KILLS_PER_RUN + 1):
         aim = part * attempt - random.randrange(part)
         started = poll(lambda attempt=attempt: start_of(directory, attempt), f"{run} starts", seconds=600)
         with frozen_inside_epoch(aim, directory, attempt):
             os.kill(started["pid"], signal.SIGKILL)
+    return run
 
 
 def assert_repeated_little(directory: RunDirectory) -> None:
