@@ -11,7 +11,8 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import psutil
 
 from tests.polling import poll
 from trainctl.daemon import Daemon
+from trainerd.contracts.run_directory import RunDirectory
 
 Json = dict[str, Any]
 
@@ -84,6 +86,10 @@ class LiveDaemon:
         document: Json = json.loads(shown.stdout)
         return document
 
+    def directory(self, run: str) -> RunDirectory:
+        """Where the run's files are."""
+        return RunDirectory(self.home / "runs" / run)
+
     def look_at(self, run: str) -> Json:
         """The same as `show`, without a process of its own: for looking again and again."""
         return Daemon([self.home / "control.sock"]).run(run)
@@ -102,6 +108,17 @@ class LiveDaemon:
 
     def metrics(self, run: str) -> list[Json]:
         return [json.loads(line) for line in self.trainctl("metrics", run, "-o", "jsonl").stdout.splitlines()]
+
+
+@contextmanager
+def daemon_with_settings(home: Path, settings: str) -> Iterator[LiveDaemon]:
+    """A daemon on `home` with this trainerd.toml; it is down behind the block, whatever it was training."""
+    (home / "trainerd.toml").write_text(settings)
+    daemon = LiveDaemon(home)
+    yield daemon
+    if daemon.is_up():
+        daemon.trainctl("stop", "--all", "--no-checkpoint")
+        daemon.terminate()
 
 
 def own_environment() -> dict[str, str]:

@@ -7,18 +7,13 @@ from collections.abc import Iterator
 import pytest
 from small_runs import SLOTS
 
-from tests.acceptance.live_daemon import LiveDaemon
+from tests.acceptance.live_daemon import LiveDaemon, daemon_with_settings
 
 
 @pytest.fixture(scope="session")
 def wide_daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveDaemon]:
-    home = tmp_path_factory.mktemp("wide")
-    (home / "trainerd.toml").write_text(f"slots = {SLOTS}\n")
-    daemon = LiveDaemon(home)
-    yield daemon
-    if daemon.is_up():
-        daemon.trainctl("stop", "--all", "--no-checkpoint")
-        daemon.terminate()
+    with daemon_with_settings(tmp_path_factory.mktemp("wide"), f"slots = {SLOTS}\n") as daemon:
+        yield daemon
 
 
 @pytest.fixture

@@ -10,11 +10,10 @@ import pytest
 from same_end import assert_same_end
 from small_runs import write_run
 
-from tests.acceptance.live_daemon import LiveDaemon
+from tests.acceptance.live_daemon import LiveDaemon, daemon_with_settings
 from tests.frozen_trainer import events, frozen_inside_epoch
 from tests.polling import poll
 from tests.small_disk import full_disk, small_disk
-from trainerd.contracts.run_directory import RunDirectory
 
 pytestmark = pytest.mark.system
 
@@ -22,11 +21,8 @@ pytestmark = pytest.mark.system
 @pytest.fixture(scope="module")
 def daemon() -> Iterator[LiveDaemon]:
     with small_disk(megabytes=96) as home:
-        (home / "trainerd.toml").write_text("slots = 3\n")
-        daemon = LiveDaemon(home)
-        yield daemon
-        daemon.trainctl("stop", "--all", "--no-checkpoint")
-        daemon.terminate()
+        with daemon_with_settings(home, "slots = 3\n") as daemon:
+            yield daemon
 
 
 @pytest.fixture
@@ -45,13 +41,13 @@ def test_a_run_whose_disk_is_full_saves_waits_and_goes_on_by_itself(daemon: Live
     expected = daemon.submit(configuration)
     assert daemon.trainctl("wait", expected).returncode == 0
     for run in blocked:
-        assert_same_end(directory_of(daemon, run), directory_of(daemon, expected))
+        assert_same_end(daemon.directory(run), daemon.directory(expected))
         assert (daemon.show(run)["exactness"], daemon.show(run)["attempt"]) == ("exact", 2)
 
 
 def assert_blocked(daemon: LiveDaemon, run: str) -> None:
     """With a checkpoint of the step that it has reached, and shown with what it waits for."""
-    shown, directory = daemon.show(run), directory_of(daemon, run)
+    shown, directory = daemon.show(run), daemon.directory(run)
     assert shown["reason"] == "disk_full"
     assert shown["blocked"]["needed_bytes"] > shown["blocked"]["free_bytes"]
     assert max(checkpoint["step"] for checkpoint in shown["checkpoints"]) == shown["step"], directory.log.read_text()
@@ -80,7 +76,7 @@ def test_a_blocked_run_stays_blocked_when_the_daemon_is_restarted(daemon: LiveDa
         assert daemon.show(run)["state"] == "blocked"
 
     assert daemon.trainctl("wait", run).returncode == 0
-    assert [event["state"] for event in events(directory_of(daemon, run), "ended")] == ["blocked", "completed"]
+    assert [event["state"] for event in events(daemon.directory(run), "ended")] == ["blocked", "completed"]
 
 
 @contextmanager
@@ -91,7 +87,7 @@ def blocked_run(daemon: LiveDaemon, configuration: Path, step: int = 40) -> Iter
     """
     run = daemon.submit(configuration)
     with ExitStack() as until_the_end:
-        with frozen_inside_epoch(step, directory_of(daemon, run), attempt=1):
+        with frozen_inside_epoch(step, daemon.directory(run), attempt=1):
             until_the_end.enter_context(full_disk(daemon.home, free_bytes=0))
         poll(
             lambda: daemon.look_at(run)["state"] == "blocked",
@@ -99,7 +95,3 @@ def blocked_run(daemon: LiveDaemon, configuration: Path, step: int = 40) -> Iter
             seconds=60,
         )
         yield run
-
-
-def directory_of(daemon: LiveDaemon, run: str) -> RunDirectory:
-    return RunDirectory(daemon.home / "runs" / run)

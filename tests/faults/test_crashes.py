@@ -9,10 +9,9 @@ import pytest
 from same_end import assert_same_end
 from small_runs import write_run
 
-from tests.acceptance.live_daemon import Json, LiveDaemon
+from tests.acceptance.live_daemon import Json, LiveDaemon, daemon_with_settings
 from tests.frozen_trainer import events
 from tests.polling import poll
-from trainerd.contracts.run_directory import RunDirectory
 
 MODEL = (
     'model={target: "crashing_net:Crashing", args: {in_features: 16, out_features: 2}}',
@@ -81,12 +80,8 @@ class Crashing(torch.nn.Linear):
 
 @pytest.fixture(scope="module")
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveDaemon]:
-    home = tmp_path_factory.mktemp("home")
-    (home / "trainerd.toml").write_text("slots = 3\n")
-    daemon = LiveDaemon(home)
-    yield daemon
-    daemon.trainctl("stop", "--all", "--no-checkpoint")
-    daemon.terminate()
+    with daemon_with_settings(tmp_path_factory.mktemp("home"), "slots = 3\n") as daemon:
+        yield daemon
 
 
 @pytest.fixture
@@ -115,13 +110,13 @@ def test_however_user_code_crashes_the_cause_is_recorded_and_the_run_ends_as_if_
     assert daemon.trainctl("wait", expected, *runs).returncode == 0
 
     for run, (how, _) in zip(runs, plans, strict=True):
-        directory = directory_of(daemon, run)
+        directory = daemon.directory(run)
         [crash] = crashes(daemon, run)
         signal, error = HOW_IT_ENDS[how]
         assert (crash["state"], crash["reason"], crash["signal"], crash["error"]) == ("crashed", "error", signal, error)
         told_in = directory.stacks(1) if signal else directory.log
         assert how == "os._exit" or "crashing_net.py" in told_in.read_text()
-        assert_same_end(directory, directory_of(daemon, expected))
+        assert_same_end(directory, daemon.directory(expected))
         assert daemon.show(run)["exactness"] == "exact"
 
 
@@ -131,7 +126,7 @@ def test_an_exception_in_a_thread_of_user_code_is_in_the_log_and_ends_nothing(
     run = submit_that_crashes(daemon, configuration, "crash", "thread 100")
 
     assert daemon.trainctl("wait", run).returncode == 0
-    assert "RuntimeError: a thread of the model has failed" in directory_of(daemon, run).log.read_text()
+    assert "RuntimeError: a thread of the model has failed" in daemon.directory(run).log.read_text()
     assert daemon.show(run)["attempt"] == 1
 
 
@@ -185,15 +180,11 @@ def test_runs_that_run_out_of_memory_slowly_are_out_of_memory_and_keep_what_they
 def submit_that_crashes(daemon: LiveDaemon, configuration: Path, when: str, how: str) -> str:
     """A run whose model crashes as the file `when` in its directory says."""
     run = daemon.submit(configuration, *MODEL, "--hold")
-    (directory_of(daemon, run).path / when).write_text(how)
+    (daemon.directory(run).path / when).write_text(how)
     assert daemon.trainctl("resume", run).returncode == 0
     return run
 
 
 def crashes(daemon: LiveDaemon, run: str) -> list[Json]:
     """How each attempt ended that crashed."""
-    return [event for event in events(directory_of(daemon, run), "ended") if event["state"] == "crashed"]
-
-
-def directory_of(daemon: LiveDaemon, run: str) -> RunDirectory:
-    return RunDirectory(daemon.home / "runs" / run)
+    return [event for event in events(daemon.directory(run), "ended") if event["state"] == "crashed"]

@@ -12,10 +12,9 @@ import pytest
 from same_end import assert_same_end
 from small_runs import write_run
 
-from tests.acceptance.live_daemon import LiveDaemon
+from tests.acceptance.live_daemon import LiveDaemon, daemon_with_settings
 from tests.frozen_trainer import await_resumption, events, newest_committed
 from tests.polling import poll
-from trainerd.contracts.run_directory import RunDirectory
 
 HANG_SECONDS = 2.0
 STUCK = """\
@@ -37,12 +36,8 @@ class Stuck(torch.nn.Linear):
 
 @pytest.fixture(scope="module")
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveDaemon]:
-    home = tmp_path_factory.mktemp("home")
-    (home / "trainerd.toml").write_text(f"hang_seconds = {HANG_SECONDS}\nslots = 4\n")
-    daemon = LiveDaemon(home)
-    yield daemon
-    daemon.trainctl("stop", "--all", "--no-checkpoint")
-    daemon.terminate()
+    with daemon_with_settings(tmp_path_factory.mktemp("home"), f"hang_seconds = {HANG_SECONDS}\nslots = 4\n") as daemon:
+        yield daemon
 
 
 @pytest.mark.dies("a trainer that hangs")
@@ -59,7 +54,7 @@ def test_stopped_trainers_are_seen_killed_and_their_runs_end_as_if_nothing_had_b
     assert_all_hung_and_recovered(daemon, stopped)
     assert daemon.trainctl("wait", expected, *stopped).returncode == 0
     for run in stopped:
-        assert_same_end(directory_of(daemon, run), directory_of(daemon, expected))
+        assert_same_end(daemon.directory(run), daemon.directory(expected))
         assert daemon.show(run)["exactness"] == "exact"
 
 
@@ -74,15 +69,15 @@ def test_trainers_stuck_in_a_loop_that_holds_the_gil_leave_the_place_where_they_
 
     for run, step in zip(stuck, (50, 120, 200), strict=True):
         trainer_at(step, daemon, run)
-        (directory_of(daemon, run).path / "get-stuck").touch()
+        (daemon.directory(run).path / "get-stuck").touch()
 
     assert_all_hung_and_recovered(daemon, stuck)
     for run in stuck:
-        stacks = directory_of(daemon, run).stacks(1).read_text()
+        stacks = daemon.directory(run).stacks(1).read_text()
         assert re.search(r'stuck_net.py", line \d+ in forward', stacks)
     assert daemon.trainctl("wait", expected, *stuck).returncode == 0
     for run in stuck:
-        assert_same_end(directory_of(daemon, run), directory_of(daemon, expected))
+        assert_same_end(daemon.directory(run), daemon.directory(expected))
 
 
 def assert_all_hung_and_recovered(daemon: LiveDaemon, runs: list[str]) -> None:
@@ -94,7 +89,7 @@ def assert_all_hung_and_recovered(daemon: LiveDaemon, runs: list[str]) -> None:
 
 def assert_hung_and_recovered(daemon: LiveDaemon, run: str, seen_within_seconds: float = 30.0) -> None:
     """It was shown as stalled, then killed for a hang with its stacks taken, and went on by itself."""
-    directory = directory_of(daemon, run)
+    directory = daemon.directory(run)
     poll(lambda: daemon.look_at(run)["stalled"], f"run {run} is shown as stalled", seen_within_seconds)
     assert "stalled for" in daemon.trainctl("show", run).stdout
     [ended] = poll(lambda: events(directory, "ended"), f"run {run} is killed", seconds=60)
@@ -111,7 +106,3 @@ def assert_hung_and_recovered(daemon: LiveDaemon, run: str, seen_within_seconds:
 def trainer_at(step: int, daemon: LiveDaemon, run: str) -> int:
     """The PID of the run's trainer, once it has done so many steps."""
     return int(daemon.await_step(run, step)["pids"][0])
-
-
-def directory_of(daemon: LiveDaemon, run: str) -> RunDirectory:
-    return RunDirectory(daemon.home / "runs" / run)

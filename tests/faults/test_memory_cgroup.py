@@ -13,10 +13,9 @@ import pytest
 from same_end import assert_same_end
 from small_runs import write_run
 
-from tests.acceptance.live_daemon import LiveDaemon
+from tests.acceptance.live_daemon import LiveDaemon, daemon_with_settings
 from tests.frozen_trainer import events
 from tests.polling import poll
-from trainerd.contracts.run_directory import RunDirectory
 from trainerd.worker.liveness import LOOK_SECONDS
 
 pytestmark = pytest.mark.system
@@ -44,12 +43,8 @@ MODEL = 'model={target: "hungry_net:Hungry", args: {in_features: 16, out_feature
 
 @pytest.fixture(scope="module")
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveDaemon]:
-    home = tmp_path_factory.mktemp("home")
-    (home / "trainerd.toml").write_text("slots = 2\n")
-    daemon = LiveDaemon(home)
-    yield daemon
-    daemon.trainctl("stop", "--all", "--no-checkpoint")
-    daemon.terminate()
+    with daemon_with_settings(tmp_path_factory.mktemp("home"), "slots = 2\n") as daemon:
+        yield daemon
 
 
 @pytest.fixture
@@ -75,7 +70,7 @@ def test_a_trainer_that_the_kernel_kills_for_its_memory_is_out_of_memory_and_its
     configuration = write_run(tmp_path, "synthetic", "mlp")
     expected = daemon.submit(configuration, MODEL)
     run = daemon.submit(configuration, MODEL)
-    directory = directory_of(daemon, run)
+    directory = daemon.directory(run)
     move(daemon.await_step(run, step)["pids"][0], cgroup)
 
     (directory.path / "hungry").write_text(str(floats))
@@ -85,7 +80,7 @@ def test_a_trainer_that_the_kernel_kills_for_its_memory_is_out_of_memory_and_its
     assert (crash["state"], crash["reason"], crash["signal"]) == ("crashed", "out_of_memory", 9)
     assert "out of memory" in crash["error"]
     assert daemon.trainctl("wait", expected, run).returncode == 0
-    assert_same_end(directory, directory_of(daemon, expected))
+    assert_same_end(directory, daemon.directory(expected))
     assert daemon.show(expected)["attempt"] == 1, "the other run has noticed nothing"
 
 
@@ -98,7 +93,7 @@ def test_a_trainer_that_somebody_else_kills_is_not_called_out_of_memory(
     os.kill(trainer, signal.SIGKILL)
 
     assert daemon.trainctl("wait", run).returncode == 0
-    crash = events(directory_of(daemon, run), "ended")[0]
+    crash = events(daemon.directory(run), "ended")[0]
     assert (crash["state"], crash["reason"], crash["signal"]) == ("crashed", "error", 9)
 
 
@@ -110,7 +105,3 @@ def move(trainer: int, cgroup: Path) -> None:
     moved = time.monotonic()
     poll(lambda: time.monotonic() > moved + 2 * LOOK_SECONDS, "the worker host has looked")
     process.resume()
-
-
-def directory_of(daemon: LiveDaemon, run: str) -> RunDirectory:
-    return RunDirectory(daemon.home / "runs" / run)

@@ -72,7 +72,7 @@ def be_killed(daemon: LiveDaemon, folder: Path) -> None:
     run = test_random_trainer_kills.submit(daemon, configuration)
     os.kill(daemon.await_step(run, 100)["pids"][0], signal.SIGKILL)
     assert daemon.trainctl("wait", expected, run).returncode == 0
-    directories = [test_random_trainer_kills.directory_of(daemon, one) for one in (run, expected)]
+    directories = [daemon.directory(one) for one in (run, expected)]
     test_random_trainer_kills.assert_same_end(*directories)
 
 

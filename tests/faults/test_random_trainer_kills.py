@@ -50,7 +50,7 @@ def uninterrupted(wide_daemon: LiveDaemon, tmp_path_factory: pytest.TempPathFact
     configurations = {kind: write_run(folder, *kind) for kind in KINDS}
     runs = {kind: submit(wide_daemon, configurations[kind]) for kind in KINDS}
     assert wide_daemon.trainctl("wait", *runs.values()).returncode == 0
-    return lambda kind: Reference(configurations[kind], directory_of(wide_daemon, runs[kind]))
+    return lambda kind: Reference(configurations[kind], wide_daemon.directory(runs[kind]))
 
 
 @pytest.mark.timeout(3000)
@@ -67,7 +67,7 @@ def test_runs_whose_trainers_are_killed_five_times_each_end_in_the_same_bits(
     assert daemon.trainctl("wait", *runs).returncode == 0
 
     for run, kind in zip(runs, kinds, strict=True):
-        directory = directory_of(daemon, run)
+        directory = daemon.directory(run)
         assert_same_end(directory, uninterrupted(kind).directory)
         assert daemon.show(run)["attempt"] == KILLS_PER_RUN + 1
         assert_repeated_little(directory)
@@ -84,7 +84,7 @@ def test_runs_whose_worker_host_is_killed_go_on_by_themselves_and_leave_no_train
             kill_host(daemon, runs, part=number)
         assert daemon.trainctl("wait", *runs).returncode == 0
         for run, kind in zip(runs, KINDS, strict=True):
-            assert_same_end(directory_of(daemon, run), uninterrupted(kind).directory)
+            assert_same_end(daemon.directory(run), uninterrupted(kind).directory)
             assert daemon.show(run)["exactness"] in ("exact", None)  # None: it had ended before the first kill
 
 
@@ -97,7 +97,7 @@ def submit(daemon: LiveDaemon, configuration: Path) -> str:
 def live_through_kills(daemon: LiveDaemon, configuration: Path) -> str:
     """A run whose trainer has been killed at a random step of each of its parts but the last."""
     run = submit(daemon, configuration)
-    directory, part = directory_of(daemon, run), STEPS // (KILLS_PER_RUN + 1)
+    directory, part = daemon.directory(run), STEPS // (KILLS_PER_RUN + 1)
     for attempt in range(1, KILLS_PER_RUN + 1):
         aim = part * attempt - random.randrange(part)
         started = poll(lambda attempt=attempt: start_of(directory, attempt), f"{run} starts", seconds=600)
@@ -119,7 +119,7 @@ def assert_repeated_little(directory: RunDirectory) -> None:
 def kill_host(daemon: LiveDaemon, runs: Sequence[str], part: int) -> None:
     """Kill it when the first run has done its `part`th part; its trainers are gone at once, and another one comes."""
     aim = STEPS * part // (HOST_KILLS_PER_BATCH + 1) - random.randrange(STEPS // (HOST_KILLS_PER_BATCH + 1))
-    first = directory_of(daemon, runs[0])
+    first = daemon.directory(runs[0])
     poll(lambda: pulse_step(first) >= aim or has_ended(daemon, runs[0]), f"step {aim}", seconds=120)
     lock = daemon.home / "worker.lock"
     host = poll(lambda: holder_of(lock), "a worker host lives", seconds=60)
@@ -135,7 +135,3 @@ def kill_host(daemon: LiveDaemon, runs: Sequence[str], part: int) -> None:
 
 def has_ended(daemon: LiveDaemon, run: str) -> bool:
     return daemon.look_at(run)["state"] in ENDED
-
-
-def directory_of(daemon: LiveDaemon, run: str) -> RunDirectory:
-    return RunDirectory(daemon.home / "runs" / run)

@@ -13,10 +13,9 @@ import pytest
 from same_end import assert_same_end
 from small_runs import write_run
 
-from tests.acceptance.live_daemon import LiveDaemon
+from tests.acceptance.live_daemon import LiveDaemon, daemon_with_settings
 from tests.frozen_trainer import await_resumption, events, frozen_inside_epoch, newest_committed, start_of
 from tests.polling import poll
-from trainerd.contracts.run_directory import RunDirectory
 
 pytestmark = pytest.mark.system
 
@@ -28,12 +27,8 @@ RUNS = 3
 def daemon(tmp_path: Path) -> Iterator[LiveDaemon]:
     home = tmp_path / "home"
     home.mkdir()
-    (home / "trainerd.toml").write_text(f"slots = {RUNS}\ngrace_seconds = {GRACE_SECONDS}\n")
-    daemon = LiveDaemon(home)
-    yield daemon
-    if daemon.is_up():
-        daemon.trainctl("stop", "--all", "--no-checkpoint")
-        daemon.terminate()
+    with daemon_with_settings(home, f"slots = {RUNS}\ngrace_seconds = {GRACE_SECONDS}\n") as daemon:
+        yield daemon
 
 
 @pytest.fixture
@@ -50,9 +45,9 @@ def test_a_checkpoint_that_takes_longer_than_the_grace_and_makes_progress_is_wai
     assert len(log()) > RUNS * GRACE_SECONDS, "the disk was slow indeed"
 
     for run in runs:
-        [ended] = events(directory_of(daemon, run), "ended")
+        [ended] = events(daemon.directory(run), "ended")
         assert (ended["state"], ended["signal"], ended["exit_code"]) == ("interrupted", None, 75)
-        assert newest_committed(directory_of(daemon, run), attempt=1) == ended["step"] > 0
+        assert newest_committed(daemon.directory(run), attempt=1) == ended["step"] > 0
     assert_all_complete_exactly(daemon, configuration, runs)
 
 
@@ -66,12 +61,12 @@ def test_a_checkpoint_that_is_stuck_is_given_up_after_the_grace_and_the_older_on
     daemon.await_end()  # what strace holds dies when strace does
 
     for run in runs:
-        decided = events(directory_of(daemon, run), "ended")[-1]
+        decided = events(daemon.directory(run), "ended")[-1]
         assert (decided["state"], decided["signal"]) == ("interrupted", 9)
-    committed = {run: newest_committed(directory_of(daemon, run), attempt=1) for run in runs}
+    committed = {run: newest_committed(daemon.directory(run), attempt=1) for run in runs}
     daemon.start()
     for run in runs:
-        assert await_resumption(directory_of(daemon, run), attempt=2)["step"] == committed[run] > 0
+        assert await_resumption(daemon.directory(run), attempt=2)["step"] == committed[run] > 0
     assert_all_complete_exactly(daemon, configuration, runs, every_steps=20)
 
 
@@ -86,7 +81,7 @@ def slow_disk(daemon: LiveDaemon, runs: list[str], fsync_seconds: float) -> Iter
     with ExitStack() as straces:
         with ExitStack() as frozen:
             for run in runs:
-                directory = directory_of(daemon, run)
+                directory = daemon.directory(run)
                 frozen.enter_context(frozen_inside_epoch(40, directory, attempt=1))
                 logs.append(directory.path / "strace.log")
                 straces.enter_context(delayed_fsyncs(start_of(directory, 1)["pid"], fsync_seconds, logs[-1]))
@@ -113,8 +108,4 @@ def assert_all_complete_exactly(
     expected = daemon.submit(configuration, f"checkpoint.every_steps={every_steps}")
     assert daemon.trainctl("wait", expected, *runs).returncode == 0
     for run in runs:
-        assert_same_end(directory_of(daemon, run), directory_of(daemon, expected))
-
-
-def directory_of(daemon: LiveDaemon, run: str) -> RunDirectory:
-    return RunDirectory(daemon.home / "runs" / run)
+        assert_same_end(daemon.directory(run), daemon.directory(expected))

@@ -10,11 +10,10 @@ import psutil
 import pytest
 from small_runs import write_run
 
-from tests.acceptance.live_daemon import LiveDaemon
+from tests.acceptance.live_daemon import LiveDaemon, daemon_with_settings
 from tests.polling import poll
 from trainerd.contracts.locks import holder_of
 from trainerd.contracts.pages import PulsePage
-from trainerd.contracts.run_directory import RunDirectory
 
 TIMES = 3
 WATCHDOG_SECONDS = 1.5
@@ -22,12 +21,8 @@ WATCHDOG_SECONDS = 1.5
 
 @pytest.fixture(scope="module")
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveDaemon]:
-    home = tmp_path_factory.mktemp("home")
-    (home / "trainerd.toml").write_text(f"watchdog_seconds = {WATCHDOG_SECONDS}\n")
-    daemon = LiveDaemon(home)
-    yield daemon
-    daemon.trainctl("stop", "--all", "--no-checkpoint")
-    daemon.terminate()
+    with daemon_with_settings(tmp_path_factory.mktemp("home"), f"watchdog_seconds = {WATCHDOG_SECONDS}\n") as daemon:
+        yield daemon
 
 
 @pytest.mark.dies("supervisor or control plane, stopped or stuck")
@@ -75,4 +70,4 @@ def await_another(daemon: LiveDaemon, part: str, stopped: int, seconds: float = 
 
 
 def step_of(daemon: LiveDaemon, run: str) -> int:
-    return PulsePage(RunDirectory(daemon.home / "runs" / run).pulse_page).read().step
+    return PulsePage(daemon.directory(run).pulse_page).read().step

@@ -20,6 +20,7 @@ from trainerd.contracts.processes import living_children_of
 from trainerd.worker.child import Child
 from trainerd.worker.inspections import Inspections
 from trainerd.worker.liveness import LOOK_SECONDS, Health
+from trainerd.worker.orphans import kill_orphan, peek_at_end
 from trainerd.worker.trainers import Trainers
 
 _log = logging.getLogger(__name__)
@@ -231,7 +232,7 @@ class WorkerHost:
         except OSError:  # nobody can tell now: no descriptors left, for instance
             return
         now = time.monotonic()
-        self._killed_at = {pid: self._killed_at.get(pid, now) for pid in left_behind if _kill(pid)}
+        self._killed_at = {pid: self._killed_at.get(pid, now) for pid in left_behind if kill_orphan(pid)}
         dying = [pid for pid, killed_at in self._killed_at.items() if now - killed_at < _DIES_WITHIN_SECONDS]
         self._may_be_left_behind = bool(dying)  # what they had started comes next
         if self._killed_at and not dying:
@@ -244,7 +245,7 @@ class WorkerHost:
 
     def _reap_orphans(self) -> None:
         """Reap what trainers have left to this subreaper; a child of its own stops it: its turn comes by its pidfd."""
-        while end := _peek_at_end():
+        while end := peek_at_end():
             if self._is_ours(end):
                 return
             os.waitid(os.P_PID, end, os.WEXITED)
@@ -289,22 +290,3 @@ class WorkerHost:
     def _forget(self, connection: Connection) -> None:
         if any(key.fileobj is connection for key in self._selector.get_map().values()):
             self._selector.unregister(connection)
-
-
-def _kill(orphan: int) -> bool:
-    """Whether it could be killed; a setuid program may belong to somebody else."""
-    try:
-        os.kill(orphan, signal.SIGKILL)
-    except PermissionError as error:
-        _log.warning("process %d, which a trainer or an inspector has left behind, lives on: %s", orphan, error)
-        return False
-    return True
-
-
-def _peek_at_end() -> int | None:
-    """The PID of some child that has ended, left unreaped; None if there is none."""
-    try:
-        end = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-    except ChildProcessError:
-        return None
-    return end.si_pid if end else None
