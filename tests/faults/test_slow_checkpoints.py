@@ -19,7 +19,7 @@ from tests.polling import poll
 
 pytestmark = pytest.mark.system
 
-GRACE_SECONDS = 3.0
+GRACE_SECONDS = 5.0  # several times what a sync takes: a busy machine adds to that
 RUNS = 3
 
 
